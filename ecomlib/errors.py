@@ -1,0 +1,68 @@
+"""Every error that ecomlib raises on purpose. Each one's text is a sentence that says what to do."""
+
+from __future__ import annotations
+
+
+class EcomlibError(Exception):
+    """The family: whoever wants to catch all of them catches this."""
+
+
+class BadEvent(EcomlibError, ValueError):
+    """An event, or what should have become one, that breaks the rules of its type or of CloudEvents."""
+
+
+class BadType(BadEvent):
+    """Text that can't be an event's type."""
+
+
+class BadPattern(EcomlibError, ValueError):
+    """Text that can't be a pattern."""
+
+
+class Refused(EcomlibError):
+    """A command that the present state forbids. No event was published."""
+
+
+class Permanent(EcomlibError):
+    """Raised by a handler to say that another attempt would fail the same way: the bus does not retry it."""
+
+
+class BusFull(EcomlibError):
+    """A subscription's queue has no room. Nothing was logged and nothing was delivered."""
+
+
+class NoSubscriber(EcomlibError):
+    """A `mandatory` event that no subscription matches. Nothing was logged."""
+
+
+class AlreadySubscribed(EcomlibError, ValueError):
+    """The handler has this pattern already, or the name is taken."""
+
+
+class NotSubscribed(EcomlibError, ValueError):
+    """Someone who is not subscribed was to be unsubscribed, replayed to or redelivered to."""
+
+
+class NotDrained(EcomlibError, TimeoutError):
+    """Deliveries were left when the time was up. They go on: nothing is cancelled."""
+
+
+class WrongPlace(EcomlibError, RuntimeError):
+    """A call that would wait for itself, such as `drain` inside a handler."""
+
+
+class LogError(EcomlibError):
+    """A log that can't be opened, read or appended to."""
+
+
+class DamagedRecord(LogError):
+    """A record whose bytes are not those that were appended.
+
+    `resume` is the offset to read on from: the first that is known to come after the damage.
+    """
+
+    def __init__(self, message: str, *, topic: str, partition: int, offset: int, position: int, resume: int) -> None:
+        super().__init__(message)
+        self.topic, self.partition, self.offset = topic, partition, offset
+        self.position = position  # in bytes from the start of the partition's file
+        self.resume = resume

@@ -1,0 +1,161 @@
+"""The event: a fact that happened, in CloudEvents 1.0's words (https://github.com/cloudevents/spec, version 1.0.2)."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from ecomlib.catalogue import Data, newest_version, read_data
+from ecomlib.clock import Clock, SystemClock
+from ecomlib.errors import BadEvent
+from ecomlib.patterns import check_type
+
+NewId = Callable[[], str]
+_ATTRIBUTES = ("id", "source", "type", "subject", "correlationid", "causationid", "partitionkey")
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def seeded_ids(seed: int) -> NewId:
+    """Ids that look like any others, and are the same ones in every run with this seed."""
+    bits = random.Random(f"ids {seed}").getrandbits
+    return lambda: str(uuid.UUID(int=bits(128), version=4))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Event:
+    """Immutable, its data too. Making one checks it and raises `BadEvent` (a `ValueError`) with what is wrong.
+
+    `Event("order.created", {"order_id": 1, "amount": 50})` has all it needs: the rest has defaults.
+    Two events are equal when all they say is equal; they are the *same* event when their `id` is.
+    """
+
+    type: str
+    data: Any = field(default_factory=Data)  # made from any mapping; read, it is the type's model: a Data
+    id: str = field(default_factory=new_id, kw_only=True)
+    source: str = field(default="/shop", kw_only=True)
+    subject: str | None = field(default=None, kw_only=True)  # what it is about: the order's id, or the user's
+    time: datetime = field(default_factory=SystemClock().now, kw_only=True)
+    correlationid: str | None = field(default=None, kw_only=True)  # the id of the event that began the story
+    causationid: str | None = field(default=None, kw_only=True)  # the id of the event that led to this one
+    partitionkey: str | None = field(default=None, kw_only=True)
+    dataversion: int = field(default=0, kw_only=True)  # 0 becomes the newest
+    extensions: Mapping[str, str | int | bool] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__  # the one moment at which an event may still change
+        check_type(self.type)
+        if isinstance(self.dataversion, bool) or not isinstance(self.dataversion, int) or self.dataversion < 0:
+            raise BadEvent(f"{self.type}: dataversion is a whole number from 1, not {self.dataversion!r:.40}.")
+        set_(self, "dataversion", self.dataversion or newest_version(self.type))
+        set_(self, "data", read_data(self.type, self.dataversion, self.data))
+        if not isinstance(self.time, datetime) or self.time.tzinfo is None:
+            raise BadEvent(f"{self.type}: its time must be a datetime with a time zone, not {self.time!r:.60}.")
+        set_(self, "time", self.time.astimezone(UTC))
+        if self.subject is None:
+            about = getattr(self.data, "order_id", None) or getattr(self.data, "user_id", None)
+            set_(self, "subject", about if isinstance(about, str) else None)
+        for name in _ATTRIBUTES:
+            value = getattr(self, name)
+            if value is None and name not in ("id", "source"):
+                continue
+            if not isinstance(value, str) or not value or not value.isprintable():
+                raise BadEvent(f"{self.type}: {name} must be printable text, not {value!r:.40}.")
+        for name, value in self.extensions.items():
+            if not (name.isascii() and name.isalnum() and name == name.lower()) or not isinstance(value, str | int):
+                raise BadEvent(
+                    f"{self.type}: {name!r:.40} is no CloudEvents extension: its name is lower-case letters and "
+                    "digits, its value text, a whole number, true or false."
+                )
+        set_(self, "extensions", MappingProxyType(dict(self.extensions)))
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        """What happened, without ids and times: lessons show events, and each run must show the same."""
+        said = ", ".join(f"{name}={value!r}" for name, value in self.data.to_dict().items())
+        return f"<{self.type} {said}>" if said else f"<{self.type}>"
+
+    @property
+    def key(self) -> str:
+        """Events with the same key keep their order in a log."""
+        return self.partitionkey or self.subject or self.id
+
+    def to_json(self) -> str:
+        """CloudEvents' JSON format, on one line."""
+        said = {name: getattr(self, name) for name in _ATTRIBUTES if getattr(self, name) is not None}
+        body = {
+            "specversion": "1.0",
+            **said,
+            "time": self.time.isoformat().replace("+00:00", "Z"),
+            "dataversion": self.dataversion,
+            **self.extensions,
+            "datacontenttype": "application/json",
+            "data": self.data.to_dict(),
+        }
+        return to_json(body).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Event:
+        """Read CloudEvents' JSON format, whoever wrote it. Raises `BadEvent` with what is wrong."""
+        try:
+            body = from_json(text, allow_inf_nan=False)
+        except ValueError as error:
+            raise BadEvent(f"{text[:40]!r} is not JSON: {error}.") from None
+        if not isinstance(body, dict) or body.pop("specversion", None) != "1.0":
+            raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: its specversion is not '1.0'.")
+        missing = [name for name in ("id", "source", "type") if name not in body]
+        if missing:
+            raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: {' and '.join(missing)} missing.")
+        content = str(body.pop("datacontenttype", "application/json")).split(";")[0].strip()
+        if "data_base64" in body or not (content == "application/json" or content.endswith("+json")):
+            raise BadEvent(f"{body['type']!r:.60} carries no JSON object ({content}): ecomlib reads only those.")
+        known = {name: body.pop(name) for name in _ATTRIBUTES if body.get(name) is not None and name != "type"}
+        return cls(
+            body.pop("type"),
+            body.pop("data", None) or {},
+            **known,
+            time=_read_time(body.pop("time", None)),
+            dataversion=body.pop("dataversion", 1),
+            extensions={name: value for name, value in body.items() if value is not None and name not in _ATTRIBUTES},
+        )
+
+
+def _read_time(text: Any) -> datetime:
+    if text is None:  # CloudEvents leaves the time to the writer; then the reader's own clock says when it came
+        return datetime.now(UTC)
+    try:
+        return datetime.fromisoformat(text.upper())
+    except (AttributeError, ValueError):
+        raise BadEvent(f"{text!r:.40} is no time: CloudEvents writes it like 2026-01-05T09:00:00Z.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFactory:
+    """Makes one service's events, with the clock and the ids that it was handed."""
+
+    source: str
+    clock: Clock
+    new_id: NewId = new_id
+
+    def __call__(self, type: str, data: Mapping[str, Any], *, cause: Event | None = None) -> Event:
+        """`cause` is the event that the new one answers: the new one points back at it, and joins its story."""
+        return Event(
+            type,
+            dict(data),
+            id=self.new_id(),
+            source=self.source,
+            time=self.clock.now(),
+            correlationid=(cause.correlationid or cause.id) if cause else None,
+            causationid=cause.id if cause else None,
+        )
