@@ -19,6 +19,10 @@ class BadPattern(EcomlibError, ValueError):
     """Text that can't be a pattern."""
 
 
+class BadInput(EcomlibError, ValueError):
+    """A file, folder or option from outside that can't be used. The text names the place and what to do."""
+
+
 class Refused(EcomlibError):
     """A command that the present state forbids. No event was published."""
 
