@@ -1,0 +1,92 @@
+# Everything that make makes lives in .venv; remove that folder, and nothing of it is left, not even in your home.
+#
+#   make lab PORT=8890                        another port
+#   make lab BROWSER=no                       print the address, open no browser
+#   make test TESTS="tests/test_bus.py -x"    some of the tests, and any option of pytest's
+#   make test PYTHON=python3.12 VENV=.venv-312
+
+SHELL := /bin/sh
+VENV ?= .venv
+PYTHON ?=
+PORT ?= 8888
+TESTS ?=
+LESSONS = $(sort $(wildcard notebooks/*.ipynb))
+
+run := $(VENV)/bin/python
+whole := $(VENV)/.whole
+
+# Jupyter, IPython and matplotlib keep their files in the environment: what a home contains changes no lesson, and
+# a home that is empty or cannot be written to does as well.
+export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/var/jupyter/config
+export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/var/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/var/jupyter/runtime
+export IPYTHONDIR := $(CURDIR)/$(VENV)/var/ipython
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/var/matplotlib
+
+.DEFAULT_GOAL := help
+.PHONY: help env lab test lint format notebooks lock clean again
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+lab: env ## open JupyterLab at the first lesson (PORT=8890, BROWSER=no)
+	@exec $(run) -m jupyterlab --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) \
+	    --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/00_fire_an_order.ipynb \
+	    $(if $(filter no,$(BROWSER)),--no-browser)
+
+test: env ## run every test and every cell of every lesson (TESTS="tests/test_bus.py -x")
+	@exec $(run) -m pytest --nbval $(TESTS)
+
+lint: env ## ruff, and mypy --strict
+	@$(run) -m ruff check .
+	@$(run) -m ruff format --check .
+	@$(run) -m mypy
+
+format: env ## put the code into ruff's format
+	@$(run) -m ruff check --fix .
+	@$(run) -m ruff format .
+
+notebooks: env ## execute the lessons in place and normalise them; a second run changes no byte
+	@$(run) -m ecomlib.lab.normalise --execute $(LESSONS)
+
+env: $(whole) ## make or renew the environment in .venv
+
+# The stamp is written last, so an environment that was interrupted half-way is made anew. It names its folder: one
+# that was moved or copied along, or whose Python has been removed since, is made anew as well.
+made_in := $(shell $(run) -c 'print(open("$(whole)").read())' 2>/dev/null)
+ifneq ($(made_in),$(CURDIR))
+$(VENV)/.locked: again
+endif
+
+$(VENV)/.locked: requirements.lock
+	@set -e; rm -f $(VENV)/.locked $(whole); \
+	for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	    case $$version in 3.11|3.12|3.13) break;; esac; \
+	    seen="$$seen $$python is $$version;"; version=; \
+	done; \
+	if [ -z "$$version" ]; then \
+	    echo "ecomlib needs Python 3.11, 3.12 or 3.13:$${seen:- none was found.}" \
+	        "Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+	fi; \
+	echo "Making $(VENV) with Python $$version: a minute the first time, seconds from then on."; \
+	$$python -m venv --clear $(VENV) || { echo "Python's venv module is missing:" \
+	    "on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }; \
+	$(run) -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock; \
+	$(run) -c 'import matplotlib.font_manager'; \
+	touch $@
+
+$(whole): $(VENV)/.locked pyproject.toml ecomlib/lab/overrides.json
+	@$(run) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@printf '%s' "$(CURDIR)" > $@
+
+lock: ## pin the newest releases that the ranges of pyproject.toml admit
+	@set -e; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(or $(PYTHON),python3) -m venv "$$tools"; "$$tools/bin/python" -m pip install -qq uv; \
+	"$$tools/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
+	    --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+	    pyproject.toml --output-file requirements.lock
+
+clean: ## remove the environment and what the tools left
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
