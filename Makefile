@@ -17,11 +17,12 @@ whole := $(VENV)/.whole
 
 # Jupyter, IPython and matplotlib keep their files in the environment: what a home contains changes no lesson, and
 # a home that is empty or cannot be written to does as well.
-export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/var/jupyter/config
-export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/var/jupyter/data
-export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/var/jupyter/runtime
-export IPYTHONDIR := $(CURDIR)/$(VENV)/var/ipython
-export MPLCONFIGDIR := $(CURDIR)/$(VENV)/var/matplotlib
+var := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/var
+export JUPYTER_CONFIG_DIR := $(var)/jupyter/config
+export JUPYTER_DATA_DIR := $(var)/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(var)/jupyter/runtime
+export IPYTHONDIR := $(var)/ipython
+export MPLCONFIGDIR := $(var)/matplotlib
 
 .DEFAULT_GOAL := help
 .PHONY: help env lab test lint format notebooks lock clean again
@@ -47,14 +48,18 @@ format: env ## put the code into ruff's format
 	@$(run) -m ruff format .
 
 notebooks: env ## execute the lessons in place and normalise them; a second run changes no byte
-	@$(run) -m ecomlib.lab.normalise --execute $(LESSONS)
+	@$(run) tests/support/notebooks.py --execute $(LESSONS)
 
 env: $(whole) ## make or renew the environment in .venv
 
 # The stamp is written last, so an environment that was interrupted half-way is made anew. It names its folder: one
-# that was moved or copied along, or whose Python has been removed since, is made anew as well.
+# that was moved or copied along, whose Python has been removed, or that isn't of the PYTHON asked for, is as well.
 made_in := $(shell $(run) -c 'print(open("$(whole)").read())' 2>/dev/null)
 ifneq ($(made_in),$(CURDIR))
+$(VENV)/.locked: again
+endif
+version := import sys; print(sys.version)
+ifneq ($(if $(PYTHON),$(shell $(PYTHON) -c '$(version)' 2>/dev/null)),$(if $(PYTHON),$(shell $(run) -c '$(version)' 2>/dev/null)))
 $(VENV)/.locked: again
 endif
 

@@ -1,0 +1,75 @@
+"""What every test may ask for, and the rule that CI skips nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from ecomlib.clock import SimulatedClock
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A slow machine is no failure; CI tries the same examples every time, a developer new ones.
+hypothesis.settings.register_profile("developer", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "developer")
+
+
+class NoSkip:
+    """With ECOMLIB_NO_SKIP=1 a skip is a failure that says what is missing: all is installed, so all runs."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, Any, Any]:
+        report = yield
+        return self._refuse(report)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, Any, Any]:
+        report = yield
+        return self._refuse(report)
+
+    def _refuse(self, report: Any) -> Any:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            report.outcome = "failed"
+            report.longrepr = f"ECOMLIB_NO_SKIP allows no skip. {why}"
+        return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("ECOMLIB_NO_SKIP") == "1":  # registered here, it sees the lessons' cells too
+        config.pluginmanager.register(NoSkip(), "no-skip")
+
+
+@pytest.fixture
+def recorder() -> list[Any]:
+    """The double that tests use: a handler that is `recorder.append` leaves what it was given here."""
+    return []
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    """A clock that moves only when it is told to."""
+    return SimulatedClock()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium (or Chrome) that Playwright can drive."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+    places = (
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "C:/Program Files/Google/Chrome/Application/chrome.exe",
+        "C:/Program Files (x86)/Microsoft/Edge/Application/msedge.exe",
+    )
+    found = next((path for path in map(shutil.which, (*names, *places)) if path), None)
+    if found is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium, or install Chrome")
+    return found
