@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from ecomlib.events import Event
@@ -66,7 +65,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Retry:
-    """How often a failed delivery is tried again, and how long it waits: `pause`, doubling up to `longest` (seconds)."""
+    """How often a delivery is tried, and the seconds between: `pause`, doubling up to `longest`."""
 
     attempts: int = 3
     pause: float = 0.1
@@ -164,20 +163,3 @@ class Projection(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state()` described."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """What a customer gets. Its id stays the same at every attempt, so that a mail program can tell a second copy."""
-
-    id: str
-    channel: Literal["email", "sms"]
-    recipient: str
-    subject: str
-    text: str
-    time: datetime
-
-
-class Sender(Protocol):
-    def send(self, message: Message) -> None:
-        """Return when the next one in the chain has taken it over. Raises `Permanent` where it never will."""

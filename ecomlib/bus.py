@@ -1,0 +1,258 @@
+"""The in-memory event bus: whoever publishes does not know who listens, and never waits for them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from ecomlib.clock import Clock, SystemClock
+from ecomlib.errors import BusFull, NoSubscriber, NotDrained, NotSubscribed
+from ecomlib.events import Event
+from ecomlib.ports import Attempt, DeadLetter, Handler, Log, Receipt, Retry
+from ecomlib.scheduler import Scheduler
+from ecomlib.subscriptions import Registry, Subscription
+
+
+class EventBus:
+    """Publish and subscribe within one process.
+
+    A failure in one subscription never stops another. A slow handler delays others only when there are as many slow
+    subscriptions as worker threads. Without `with bus:` there are no threads: `drain()`, `run_until_idle()` and
+    `deliver_one()` then call the handlers in the thread that calls them. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: Log | None = None,
+        topic: str = "shop",
+        clock: Clock | None = None,
+        retry: Retry = Retry(),  # noqa: B008  (immutable)
+        threads: int = 4,
+        limit: int = 10_000,
+        keep: int = 10_000,
+    ) -> None:
+        """`limit` bounds each queue. `keep` bounds the attempts and the history: the latest ones are kept."""
+        self.log, self.topic, self.retry, self.threads, self.limit = log, topic, retry, threads, limit
+        self._scheduler = Scheduler(clock or SystemClock(), keep)
+        self._registry = Registry()
+        self._history: deque[Event] = deque(maxlen=keep)
+        self._publishing = threading.Lock()  # one publisher at a time: the log and every queue see the same order
+
+    # --- publish ------------------------------------------------------------------------------------------
+
+    def publish(self, event: Event, *, mandatory: bool = False, wait: float = 0.0) -> Receipt:
+        """Log the event, put it into the queue of each subscription that it matches, and return.
+
+        Raises `BusFull` where a queue has no room within `wait` seconds, with nothing logged and nothing queued;
+        inside a handler it does not wait. With `mandatory`, raises `NoSubscriber` where nobody subscribes.
+        """
+        deadline = time.monotonic() + wait if wait else 0.0
+        while True:
+            with self._publishing:
+                subscriptions = self._registry.route(event.type)
+                full = next((s for s in subscriptions if len(s.queue) >= self.limit), None)
+                if full is None:
+                    if mandatory and not subscriptions:
+                        raise NoSubscriber(f"Nobody subscribes to {event.type!r}: it was not published.")
+                    position = self.log.append(self.topic, event)[0] if self.log else None
+                    with self._scheduler.lock:
+                        self._history.append(event)
+                        for subscription in subscriptions:
+                            self._scheduler.add(subscription, event)
+                    return Receipt(event, tuple([s.name for s in subscriptions]), position)
+            self._wait_for_room(full, deadline)
+
+    def _wait_for_room(self, full: Subscription, deadline: float) -> None:
+        may_wait = bool(deadline) and not self._scheduler.inside_a_handler
+        if not may_wait or not self._scheduler.wait_for(lambda: len(full.queue) < self.limit, deadline):
+            raise BusFull(
+                f"The queue of {full.name!r} is full ({self.limit} deliveries wait): nothing was published. Let it "
+                "catch up, add worker threads, or publish with wait=seconds."
+            )
+
+    # --- subscribe ----------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        *patterns: str,
+        handler: Handler,
+        name: str | None = None,
+        ordered: bool = True,
+        retry: Retry | None = None,
+    ) -> Subscription:
+        """Call `handler` once for every event from now on that any of the patterns matches, one at a time.
+
+        `name` is what attempts and dead letters call it; without one it is the handler's own. With `ordered=False`,
+        later events overtake one that waits for its retry. Raises `BadPattern`; raises `AlreadySubscribed` for a name
+        that is taken, and for a handler that has one of these patterns already, unless a name of its own says that a
+        second delivery is meant.
+        """
+        if not patterns:
+            raise NotSubscribed("Subscribe to at least one pattern; '#' takes every event.")
+        with self._publishing:
+            subscription = self._registry.make(name, patterns, handler, ordered, retry or self.retry)
+            subscription.on_cancel = self._cancel
+            return subscription
+
+    def subscribe_dead_letters(
+        self, *, handler: Callable[[DeadLetter], object], name: str | None = None, retry: Retry | None = None
+    ) -> Subscription:
+        """Call `handler` with every dead letter from now on, retried like any delivery.
+
+        If it fails for good, that too is a dead letter, which is listed but not handed to it again.
+        """
+        with self._publishing:
+            subscription = self._registry.make(name, (), handler, True, retry or self.retry)
+            subscription.on_cancel = self._cancel
+            self._scheduler.dead_letter_subscriptions.append(subscription)
+            return subscription
+
+    def unsubscribe(self, *patterns: str, handler: Callable[..., object]) -> int:
+        """Take these patterns from the handler, or all that it has. Returns how many waiting deliveries were dropped.
+
+        A subscription that has none left is cancelled. Raises `NotSubscribed`, changing nothing, where the handler
+        has no such pattern.
+        """
+        with self._publishing:
+            empty = self._registry.withdraw(patterns, handler)
+        return sum(s.cancel() for s in empty)
+
+    def clear(self) -> int:
+        """Cancel every subscription. Returns how many waiting deliveries were dropped."""
+        return sum(s.cancel() for s in self.subscriptions)
+
+    def _cancel(self, subscription: Subscription) -> int:
+        dropped = self._scheduler.cancel(subscription)
+        with self._publishing:
+            self._registry.remove(subscription)
+            if subscription in self._scheduler.dead_letter_subscriptions:
+                self._scheduler.dead_letter_subscriptions.remove(subscription)
+        return dropped
+
+    # --- deliver ------------------------------------------------------------------------------------------
+
+    def deliver_one(self) -> bool:
+        """One attempt, in this thread. If only retries are left it waits for the first; False when nothing is left."""
+        return self._scheduler.step()
+
+    def run_until_idle(self) -> int:
+        """Deliver everything in this thread, retries and what handlers publish included. Returns the attempts made."""
+        made = 0
+        while self._scheduler.step():
+            made += 1
+        return made
+
+    def drain(self, timeout: float = 5.0) -> None:
+        """Return when every delivery has ended, retries included; without worker threads, make them here.
+
+        Raises `NotDrained`, naming what is left, after `timeout` seconds of real time: it does not cut off a handler
+        that runs in this thread. Raises `WrongPlace` inside a handler.
+        """
+        self._scheduler.refuse_inside_a_handler("The bus can't be drained")
+        deadline = time.monotonic() + timeout
+        if not self._scheduler.has_workers:
+            while time.monotonic() < deadline and self._scheduler.step(deadline):
+                pass
+        if not self._scheduler.wait_for(lambda: self._scheduler.open == 0, deadline):
+            left = [f"{s.name} (running)" if s.running else s.name for s in self._busy()]
+            raise NotDrained(f"After {timeout:g} s deliveries are left for: {', '.join(left)}. They go on.")
+
+    def _busy(self) -> list[Subscription]:
+        return [s for s in self.subscriptions if s.queue or s.running or s.held]
+
+    def redeliver(self, letter: DeadLetter) -> None:
+        """Queue the dead letter's event again for the subscription that failed; the log gets no second record.
+
+        It gets as many attempts as a new delivery, and their numbers count on. Raises `NotSubscribed`, and keeps the
+        letter, where that subscription is cancelled or the letter is not on the list.
+        """
+        with self._scheduler.lock:
+            for entry in self._scheduler.dead:
+                if entry[0] == letter:
+                    _, subscription, item = entry
+                    if subscription.cancelled:
+                        raise NotSubscribed(f"{letter.subscription!r} is cancelled: the dead letter can't go there.")
+                    self._scheduler.dead.remove(entry)
+                    self._scheduler.add(subscription, item, letter.attempts + 1)
+                    return
+        raise NotSubscribed(f"There is no such dead letter of {letter.subscription!r}: was it redelivered already?")
+
+    def replay(self, *names: str, start: int = 0, end: int | None = None) -> int:
+        """Deliver the log's events again, to the named subscriptions only; the log gets no second record.
+
+        Meant for handlers without effects outside: an email sender that is named here sends its emails again.
+        Returns how many deliveries it queued; where a queue is full it first lets that queue empty.
+        """
+        if self.log is None:
+            raise NotSubscribed("This bus has no log to replay: make it with EventBus(log=...).")
+        unknown = [name for name in names if name not in self._registry.by_name]
+        if unknown or not names:
+            raise NotSubscribed(
+                f"Name the subscriptions to replay to, out of {sorted(self._registry.by_name)}; "
+                f"not {unknown or 'nobody'}."
+            )
+        count = 0
+        for record in self.log.read(self.topic, start, end=end):
+            for subscription in self._registry.route(record.event.type):
+                if subscription.name in names:
+                    if len(subscription.queue) >= self.limit:
+                        self.drain(timeout=60)
+                    with self._scheduler.lock:
+                        self._scheduler.add(subscription, record.event)
+                    count += 1
+        return count
+
+    # --- worker threads -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the worker threads. `with bus:` does it, and ends them again."""
+        self._scheduler.start(self.threads)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """End the worker threads when their running deliveries have ended. What waits stays in its queue.
+
+        Raises `NotDrained` where a handler has not returned after `timeout` seconds.
+        """
+        self._scheduler.stop(timeout)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        """Drain (for up to 30 s; then it raises `NotDrained`) and stop; after an error, stop at once."""
+        try:
+            if kind is None:
+                self.drain(timeout=30)
+        finally:
+            self.stop(timeout=5)
+
+    # --- look ---------------------------------------------------------------------------------------------
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        with self._scheduler.lock:
+            return tuple(self._scheduler.attempts)
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        with self._scheduler.lock:
+            return tuple(entry[0] for entry in self._scheduler.dead)
+
+    @property
+    def history(self) -> tuple[Event, ...]:
+        """The latest published events, whether anyone subscribed or not."""
+        with self._scheduler.lock:
+            return tuple(self._history)
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        return tuple(self._registry.by_name.values())
+
+    def listing(self) -> dict[str, dict[str, list[str]]]:
+        """Who listens to what: {"exact": {pattern: names}, "wildcard": {pattern: names}}."""
+        return self._registry.listing()

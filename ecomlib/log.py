@@ -1,0 +1,108 @@
+"""The event log in files: what was appended stays, in order, and can be read again from anywhere.
+
+A topic is a folder, and each of its partitions a file in it (`partition.py` says how records stand there).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from ecomlib.errors import LogError
+from ecomlib.events import Event
+from ecomlib.files import LogFile
+from ecomlib.partition import Partition
+from ecomlib.ports import Durability, Position, Record
+
+MARKER = "log.json"  # says that this folder is a log, so that nobody takes another folder for one
+TOPIC = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+
+
+class FileLog:
+    """A log in a folder, which it makes at the first append. Any number of threads and processes may append and read.
+
+    `durability` says when `append` returns: `each`, after an fsync of its own; `batch`, after an fsync that it may
+    share with others who append at that moment; `system`, as soon as the operating system has the bytes, which
+    survive the death of the process but not that of the machine.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        durability: Durability = "batch",
+        files: Callable[[Path], LogFile] = LogFile,
+    ) -> None:
+        self.folder, self.durability, self._files = Path(folder), durability, files
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._opening = threading.Lock()
+
+    def append(self, topic: str, *events: Event) -> tuple[Position, ...]:
+        """All of them, one after the other. Raises `LogError`; then no reader will see any of them."""
+        first = self._partition(topic, 0, create=True).append(events, self.durability)
+        return tuple(Position(topic, 0, first + n) for n in range(len(events)))
+
+    def read(self, topic: str, start: int = 0, *, partition: int = 0, end: int | None = None) -> Iterator[Record]:
+        """From offset `start` up to, not including, `end`, or to where the log ends when the reader gets there.
+
+        Stops before a last line that is not whole, and changes nothing. Raises `LogError` for a topic that is not
+        there, and `DamagedRecord` at a damaged place: all before it has been read, and `resume` says where to go on.
+        """
+        found = self._partition(topic, partition, create=False)
+        for offset, event in found.read(start, end):
+            yield Record(Position(topic, partition, offset), event)
+
+    def end(self, topic: str, partition: int = 0) -> int:
+        return self._partition(topic, partition, create=False).end()[1]
+
+    def topics(self) -> dict[str, int]:
+        self._check_folder()
+        found = {path.name: len(list(path.glob("*.log"))) for path in sorted(self.folder.iterdir()) if path.is_dir()}
+        return {topic: partitions for topic, partitions in found.items() if partitions}
+
+    def close(self) -> None:
+        for partition in self._partitions.values():
+            partition.close()
+        self._partitions.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _check_folder(self) -> None:
+        if not self.folder.exists():
+            raise LogError(f"There is no log at {self.folder}: the folder does not exist.")
+        if not self.folder.is_dir() or not (self.folder / MARKER).is_file():
+            raise LogError(f"{self.folder} is not an event log: it has no {MARKER}. Name a folder that ecomlib wrote.")
+
+    def _partition(self, topic: str, number: int, *, create: bool) -> Partition:
+        with self._opening:
+            known = self._partitions.get((topic, number))
+            if known:
+                return known
+            if not TOPIC.fullmatch(topic):
+                raise LogError(f"{topic!r:.60} is no topic's name: use lower-case letters, digits, '-' and '_'.")
+            path = self.folder / topic / f"{number}.log"
+            try:
+                if create and not path.exists():
+                    self._create(path)
+                self._check_folder()
+                if not create and not path.exists():
+                    have = ", ".join(self.topics()) or "none yet"
+                    raise LogError(f"The log at {self.folder} has no topic {topic!r}. It has: {have}.")
+                self._partitions[topic, number] = Partition(path, topic, number, self._files)
+            except OSError as error:
+                raise LogError(f"The log at {self.folder} can't be opened: {error.strerror}.") from error
+            return self._partitions[topic, number]
+
+    def _create(self, path: Path) -> None:
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            self._check_folder()  # a folder of something else is left alone
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / MARKER).write_text('{"format": 1}\n')
+        path.touch()

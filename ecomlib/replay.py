@@ -1,0 +1,77 @@
+"""Fold a log's events into a projection: all of them, up to an offset or a time, or from a snapshot on."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ecomlib.errors import BadInput
+from ecomlib.ports import Log, Projection
+
+
+def replay(
+    log: Log,
+    topic: str,
+    projection: Projection,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    until: datetime | None = None,
+) -> int:
+    """Apply the events from offset `start` up to, not including, `end`. Returns the offset that comes next.
+
+    With `until`, only what had happened by that time (by the events' own times) is applied. Only the projection is
+    called: no handler, no service, no sender. Raises what `Log.read` raises; the projection then has all that came
+    before the damage.
+    """
+    if until is not None and until.tzinfo is None:
+        raise BadInput(f"The time {until} has no time zone: write it like 2026-01-05T09:00:00Z.")
+    position = start
+    for record in log.read(topic, start, end=end):
+        if until is None or record.event.time <= until:
+            projection.apply(record.event)
+        position = record.position.offset + 1
+    return position
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A projection's state after all events before `offset`: a replay may start here instead of at 0."""
+
+    topic: str
+    offset: int
+    state: dict[str, Any]
+
+    def save(self, path: Path | str) -> None:
+        """Replaces the file at once: whoever reads it, even after a crash, finds the old one or the new one whole."""
+        path = Path(path)
+        beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Snapshot:
+        """Raises `BadInput` for a file that is no snapshot. A replay from 0 needs none."""
+        try:
+            said = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls(str(said["topic"]), int(said["offset"]), dict(said["state"]))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BadInput(f"{path} is no snapshot ({error}). Replay from the start and save a new one.") from error
+
+    @classmethod
+    def take(cls, log: Log, topic: str, projection: Projection, *, start: int = 0, end: int | None = None) -> Snapshot:
+        """Replay into `projection` and keep what it then knows."""
+        offset = replay(log, topic, projection, start=start, end=end)
+        return cls(topic, offset, projection.state())
+
+    def restore(self, projection: Projection) -> int:
+        """Give the state to a projection. Returns the offset to go on from."""
+        projection.restore(self.state)
+        return self.offset

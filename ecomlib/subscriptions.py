@@ -1,0 +1,125 @@
+"""Who subscribes to what: the subscriptions of a bus, and which of them an event's type reaches."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, Self
+
+from ecomlib.errors import AlreadySubscribed, NotSubscribed
+from ecomlib.events import Event
+from ecomlib.patterns import PatternIndex, check_pattern, is_exact
+from ecomlib.ports import DeadLetter, Outcome, Retry
+
+ROUTES_KEPT = 1_000  # types whose subscriptions are remembered; a bus with endless types must not grow without end
+
+Item = Event | DeadLetter
+Delivery = tuple[Item, int, int]  # what is delivered, the number of its next attempt, and the last that it gets
+
+
+class Subscription:
+    """One handler and its queue. A context manager: it is cancelled at the end of the block."""
+
+    def __init__(
+        self, name: str, patterns: tuple[str, ...], handler: Callable[[Any], object], ordered: bool, retry: Retry
+    ) -> None:
+        self.name, self.patterns, self.handler, self.ordered, self.retry = name, patterns, handler, ordered, retry
+        self.counts: Counter[Outcome] = Counter()  # attempts by outcome, from the first one on
+        self.queue: deque[Delivery] = deque()
+        self.running = False
+        self.held = False  # a failed delivery waits for its retry, and the later ones behind it
+        self.listed = False  # it stands in the ready list
+        self.cancelled = False
+        self.on_cancel: Callable[[Subscription], int] = lambda _: 0
+
+    def cancel(self) -> int:
+        """No delivery begins after this returns; one that runs may still end. Says how many waiting ones it dropped."""
+        return self.on_cancel(self)
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.name} to {', '.join(self.patterns)}{' (cancelled)' if self.cancelled else ''}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cancel()
+
+
+class Registry:
+    """Not safe by itself: the bus holds its lock around every call but `route`'s look-up of a known type."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Subscription] = {}
+        self.routes: dict[str, tuple[Subscription, ...]] = {}
+        self._index: PatternIndex[Subscription] = PatternIndex()
+
+    def make(
+        self, name: str | None, patterns: tuple[str, ...], handler: Callable[..., object], ordered: bool, retry: Retry
+    ) -> Subscription:
+        """Check that it may be added, name it if need be, and add it."""
+        if not callable(handler):
+            raise TypeError(f"A handler is a function that takes an event, not {handler!r:.60}.")
+        if inspect.iscoroutinefunction(handler):
+            raise TypeError(f"{_name(handler)!r} is async: the bus calls ordinary functions. Wrap it in asyncio.run.")
+        for pattern in patterns:
+            check_pattern(pattern)
+        if name in self.by_name:
+            raise AlreadySubscribed(f"There is a subscription named {name!r}: choose another name, or cancel that one.")
+        if name is None:
+            for other in self.by_name.values():
+                for pattern in patterns:
+                    if other.handler == handler and pattern in other.patterns:
+                        raise AlreadySubscribed(f"{other.name!r} is already subscribed to {pattern!r}.")
+            own = _name(handler)
+            numbered = (f"{own}-{k}" for k in range(2, len(self.by_name) + 3))
+            name = own if own not in self.by_name else next(n for n in numbered if n not in self.by_name)
+        subscription = Subscription(name, tuple(dict.fromkeys(patterns)), handler, ordered, retry)
+        self.by_name[name] = subscription
+        self._reindex()
+        return subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        self.by_name.pop(subscription.name, None)
+        self._reindex()
+
+    def withdraw(self, patterns: tuple[str, ...], handler: Callable[..., object]) -> list[Subscription]:
+        """Take the patterns (all, where none is named) from the handler. Returns the subscriptions left with none."""
+        mine = [s for s in self.by_name.values() if s.handler == handler]
+        have = [pattern for s in mine for pattern in s.patterns]
+        strange = [pattern for pattern in patterns if pattern not in have]
+        if strange or not mine:
+            raise NotSubscribed(
+                f"{_name(handler)!r} is not subscribed to {', '.join(map(repr, strange)) or 'anything'}; "
+                f"it has: {', '.join(map(repr, have)) or 'nothing'}."
+            )
+        for s in mine:
+            s.patterns = tuple(p for p in s.patterns if patterns and p not in patterns)
+        self._reindex()
+        return [s for s in mine if not s.patterns]
+
+    def route(self, type: str) -> tuple[Subscription, ...]:
+        """Each subscription once, however many of its patterns match, in the order in which they subscribed."""
+        route = self.routes.get(type)
+        if route is None:
+            matched = {s.name for s in self._index.match(type)}
+            if len(self.routes) >= ROUTES_KEPT:
+                self.routes.clear()
+            route = self.routes[type] = tuple(s for name, s in self.by_name.items() if name in matched)
+        return route
+
+    def listing(self) -> dict[str, dict[str, list[str]]]:
+        found: dict[str, dict[str, list[str]]] = {"exact": {}, "wildcard": {}}
+        for s in tuple(self.by_name.values()):
+            for pattern in s.patterns:
+                found["exact" if is_exact(pattern) else "wildcard"].setdefault(pattern, []).append(s.name)
+        return found
+
+    def _reindex(self) -> None:
+        self._index = PatternIndex((p, s) for s in self.by_name.values() for p in s.patterns)
+        self.routes.clear()
+
+
+def _name(handler: Callable[..., object]) -> str:
+    return str(getattr(handler, "__name__", type(handler).__name__))
