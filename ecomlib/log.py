@@ -103,6 +103,7 @@ class FileLog:
     def _create(self, path: Path) -> None:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             self._check_folder()  # a folder of something else is left alone
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / MARKER).write_text('{"format": 1}\n')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MARKER).write_text('{"format": 1}\n')  # first, for another process may be making it too
+        path.parent.mkdir(exist_ok=True)
         path.touch()
