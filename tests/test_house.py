@@ -21,12 +21,12 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # A module imports from its own floor downwards. A new module gets its place here first.
 FLOORS: tuple[set[str], ...] = (
     {"errors", "events", "catalogue", "patterns", "ports", "settings", "clock", "zones"},
-    {"subscriptions", "scheduler", "bus", "files", "log", "groups", "replay", "rabbitmq"},
+    {"subscriptions", "scheduler", "bus", "files", "partition", "log", "groups", "replay", "rabbitmq"},
     {"shop", "saga", "services", "traffic", "olist", "faults", "importing"},
     {"lab", "webhook", "live", "broker"},
     {"cli", "__main__"},
 )
-ENGINES = {"subscriptions", "scheduler", "bus", "files", "log", "groups", "rabbitmq"}
+ENGINES = {"subscriptions", "scheduler", "bus", "files", "partition", "log", "groups", "rabbitmq"}
 READING_LIST = ("events", "patterns", "ports", "bus", "log", "groups", "saga", "rabbitmq")
 JUPYTER = {"IPython", "ipykernel", "ipywidgets", "traitlets", "jupyter_core", "jupyter_client", "jupyterlab"}
 

@@ -16,14 +16,8 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def code(source: str, **rest: Any) -> dict[str, Any]:
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "source": source,
-        "metadata": {},
-        "execution_count": None,
-        "outputs": [],
-    }
-    return cell | rest
+    cell: dict[str, Any] = {"cell_type": "code", "source": source, "metadata": {}, "outputs": []}
+    return cell | {"execution_count": None} | rest
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def read(path: Path) -> nbformat.NotebookNode:
             said = f"{number} {cell['cell_type']} {''.join(cell['source'])}"
             cell["id"] = hashlib.sha256(said.encode()).hexdigest()[:8]
         taken.add(cell["id"])
-    return nbformat.from_dict(content)  # type: ignore[no-untyped-call, no-any-return]
+    return nbformat.reads(json.dumps(content), as_version=4)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
@@ -52,6 +52,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # a kernel of one's own needs no advice about encryption
     ).execute()
 
 
