@@ -27,7 +27,7 @@ class Findings:
         self.remarks: list[str] = []
 
     def add(self, what: str, example: str) -> None:
-        """Count one more case of `what`, which goes on after "12 of the". Only the first few examples stay."""
+        """Count one more case of `what`, which goes on after "12 of the". Only the first examples stay."""
         self.counts[what] += 1
         kept = self.examples.setdefault(what, [])
         if len(kept) < EXAMPLES:
@@ -85,8 +85,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def csv_rows(path: Path, columns: Sequence[str], findings: Findings) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row that can be read, with its place; the others are in `findings`, under `BAD_ROW`.
 
-    Each line is a row of its own, so a stray quote spoils no other. Raises `BadInput` where one of `columns` is
-    missing.
+    Each line is a row of its own, so a stray quote spoils no other. Raises `BadInput` where a column is missing.
     """
     lines = numbered_lines(path)
     try:
@@ -96,9 +95,7 @@ def csv_rows(path: Path, columns: Sequence[str], findings: Findings) -> Iterator
     missing = [column for column in columns if column not in header]
     if missing:
         wanted = " or ".join(missing)
-        raise BadInput(
-            f"{path}, line 1: no column is called {wanted}. Put the published file there, unchanged."
-        )
+        raise BadInput(f"{path}, line 1: no column is called {wanted}. Put the published file there, unchanged.")
     for number, line in lines:
         if not line:
             continue

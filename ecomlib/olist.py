@@ -21,9 +21,7 @@ from ecomlib.events import Event
 from ecomlib.importing import BAD_ROW, Findings, Imported, csv_rows
 from ecomlib.zones import zone_named
 
-ORDERS, PAYMENTS, ITEMS = (
-    f"olist_{what}_dataset.csv" for what in ("orders", "order_payments", "order_items")
-)
+ORDERS, PAYMENTS, ITEMS = (f"olist_{what}_dataset.csv" for what in ("orders", "order_payments", "order_items"))
 FACTS = {  # in the order in which they should happen
     "order.created": "order_purchase_timestamp",
     "order.paid": "order_approved_at",
@@ -151,9 +149,7 @@ def _story(row: Row, amount: Decimal, place: str, findings: Findings) -> list[Ev
         if type in ("order.created", "order.paid"):
             data |= {"amount": str(amount)} | ({"user_id": row["customer_id"]} if row["customer_id"] else {})
         story_id = f"{order_id}:order.created"
-        events.append(
-            Event(type, data, id=f"{order_id}:{type}", source="/olist", time=time, correlationid=story_id)
-        )
+        events.append(Event(type, data, id=f"{order_id}:{type}", source="/olist", time=time, correlationid=story_id))
     return events
 
 

@@ -12,6 +12,4 @@ def zone_named(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError, TypeError):
-        raise BadInput(
-            f"{name!r:.60} is no time zone: write one like 'UTC' or 'America/Sao_Paulo'."
-        ) from None
+        raise BadInput(f"{name!r:.60} is no time zone: write one like 'UTC' or 'America/Sao_Paulo'.") from None
