@@ -148,12 +148,14 @@ class EventFactory:
     clock: Clock
     new_id: NewId = new_id
 
-    def __call__(self, type: str, data: Mapping[str, Any], *, cause: Event | None = None) -> Event:
+    def __call__(
+        self, type: str, data: Mapping[str, Any], *, cause: Event | None = None, id: str | None = None
+    ) -> Event:
         """`cause` is the event that the new one answers: the new one points back at it, and joins its story."""
         return Event(
             type,
             dict(data),
-            id=self.new_id(),
+            id=id or self.new_id(),
             source=self.source,
             time=self.clock.now(),
             correlationid=(cause.correlationid or cause.id) if cause else None,

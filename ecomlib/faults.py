@@ -1,0 +1,72 @@
+"""Failures on purpose, chosen by service and attempt, never by chance: a lesson must fail the same way every time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+from ecomlib.errors import EcomlibError
+from ecomlib.events import Event
+from ecomlib.ports import Handler
+
+When = Literal["before", "after"]
+EVERY = range(1, 1_000_000)
+
+
+class InjectedFault(EcomlibError):
+    """Someone asked for this failure."""
+
+
+class Faults:
+    """Which service fails, at which attempts of a delivery, and whether before or after it has done its work."""
+
+    def __init__(self) -> None:
+        self._plans: dict[str, tuple[frozenset[int] | range, When]] = {}
+        self._known: set[str] = set()
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that can be made to fail."""
+        return tuple(sorted(self._known))
+
+    @property
+    def planned(self) -> dict[str, str]:
+        """Each service that is to fail, with a few words that say when."""
+        return {service: f"{_words(attempts)}, {when} its work" for service, (attempts, when) in self._plans.items()}
+
+    def fail(self, service: str, *, attempts: Iterable[int] = EVERY, when: When = "before") -> None:
+        """From now on the service fails at these attempts (they count from 1) of each delivery, until `repair`."""
+        if service not in self._known:
+            raise InjectedFault(f"There is no service {service!r} to fail: choose one of {', '.join(self.services)}.")
+        self._plans[service] = (attempts if isinstance(attempts, range) else frozenset(attempts), when)
+
+    def repair(self, service: str | None = None) -> None:
+        """Let the service, or every one, work again."""
+        for name in [service] if service else list(self._plans):
+            self._plans.pop(name, None)
+
+    def wrap(self, service: str, handler: Handler) -> Handler:
+        """The same handler, with the faults that are planned for it."""
+        self._known.add(service)
+        attempts: Counter[str] = Counter()  # by event id: the number of the attempt that runs
+
+        def handle(event: Event) -> None:
+            attempts[event.id] += 1
+            number = attempts[event.id]
+            planned, when = self._plans.get(service, (range(0), "before"))
+            if number in planned and when == "before":
+                raise InjectedFault(f"{service} failed on purpose before its work, at attempt {number}")
+            handler(event)
+            if number in planned:
+                raise InjectedFault(f"{service} failed on purpose after its work, at attempt {number}")
+            del attempts[event.id]
+
+        handle.__name__ = getattr(handler, "__name__", service)
+        return handle
+
+
+def _words(attempts: Iterable[int]) -> str:
+    if attempts == EVERY:
+        return "at every attempt"
+    return f"at attempt {', '.join(map(str, sorted(attempts)))}"

@@ -1,0 +1,30 @@
+"""What options leave out: read from `ECOMLIB_…` variables, or from a `.env` file in the current folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ecomlib.errors import BadInput
+from ecomlib.ports import Durability
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="ECOMLIB_", env_file=".env", extra="ignore")
+
+    log: Path | None = None  # the folder of the event log
+    zone: str = "UTC"  # of the shop: its days and hours, and the times in files that name no zone
+    seed: int = 0
+    durability: Durability = "batch"
+
+
+def read_settings() -> Settings:
+    """Raises `BadInput` with the variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"ECOMLIB_{'_'.join(map(str, first['loc'])).upper()}"
+        raise BadInput(f"{name} is set to {first['input']!r:.40}, which can't be used: {first['msg']}.") from None

@@ -1,0 +1,133 @@
+"""The whole shop in one line: `shop = Shop()`. The only module that picks engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from ecomlib.bus import EventBus
+from ecomlib.clock import Clock, SimulatedClock
+from ecomlib.errors import BadInput
+from ecomlib.events import Event, EventFactory, new_id, seeded_ids
+from ecomlib.faults import Faults
+from ecomlib.log import FileLog
+from ecomlib.ports import DeadLetter, Durability, Log
+from ecomlib.services import audit
+from ecomlib.services.analytics import Analytics
+from ecomlib.services.notifications import NotificationService
+from ecomlib.services.orders import OrderService
+from ecomlib.services.senders import RecordingSender, Sender
+
+TOPIC = "shop"
+CHANNELS = {"email": "email", "sms": "sms"}  # which subscriptions send notifications, and how
+
+
+class Shop:
+    """A bus with the order, email, SMS, audit and analytics services on it.
+
+    Without worker threads, `run()` makes the deliveries; `with shop:` starts threads. The same seed gives the same
+    ids and times at every run; `seed=None` gives ids that nobody else has. With a log that has events already, orders
+    and analytics start from what they say; no service sees them again, so no email goes out twice.
+    """
+
+    def __init__(
+        self,
+        log: Log | Path | str | None = None,
+        *,
+        clock: Clock | None = None,
+        seed: int | None = 0,
+        sender: Sender | None = None,
+        zone: str = "UTC",
+        threads: int = 4,
+        durability: Durability = "batch",
+    ) -> None:
+        self._own_log = FileLog(log, durability=durability) if isinstance(log, str | Path) else None
+        self.log: Log | None = self._own_log or (log if not isinstance(log, str | Path) else None)
+        past = self._past()
+        self.clock: Clock = clock or (SimulatedClock(max(e.time for e in past)) if past else SimulatedClock())
+        # A log that goes on needs ids that it does not have yet, so where it ends is part of the seed.
+        ids = new_id if seed is None else seeded_ids(seed if not past else hash((seed, len(past))))
+        self.new_event = EventFactory("/shop", self.clock, ids)
+        self.bus = EventBus(log=self.log, topic=TOPIC, clock=self.clock, threads=threads)
+        self.faults = Faults()
+        self.sender: Sender = sender or RecordingSender()
+        self.orders = OrderService(self.bus, self.new_event)
+        self.notifications = NotificationService(self.bus, self.sender, self.new_event)
+        self.audit = audit.AuditService()
+        self.analytics = Analytics(zone)
+        self.orders.recover(past)
+        for event in past:
+            self.analytics.apply(event)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        for name, patterns, handler in (
+            ("email", ("order.created", "user.registered"), self.notifications.send_email),
+            ("sms", ("order.paid",), self.notifications.send_sms),
+            ("audit", audit.PATTERNS, self.audit.record),
+            ("analytics", ("#",), self.analytics.apply),
+        ):
+            self.bus.subscribe(*patterns, handler=self.faults.wrap(name, handler), name=name)
+        self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="dead letters")
+
+    def _past(self) -> list[Event]:
+        if self.log is None or (self._own_log is not None and not self._own_log.folder.exists()):
+            return []
+        return [record.event for record in self.log.read(TOPIC)] if TOPIC in self.log.topics() else []
+
+    def _tell_of_failure(self, letter: DeadLetter) -> None:
+        """A customer who was not told is a fact too."""
+        channel = CHANNELS.get(letter.subscription)
+        if channel:
+            data = letter.event.data
+            self.bus.publish(
+                self.new_event(
+                    "notification.failed",
+                    {
+                        "channel": channel,
+                        "error": letter.error,
+                        "recipient": getattr(data, "user_id", None),
+                        "order_id": getattr(data, "order_id", None),
+                    },
+                    cause=letter.event,
+                    id=f"{letter.event.id}.{channel}.failed-{letter.attempts}",
+                )
+            )
+
+    def run(self, timeout: float = 60.0) -> None:
+        """Return when every delivery has ended. Raises `NotDrained` after `timeout` seconds."""
+        self.bus.drain(timeout)
+
+    def story(self) -> None:
+        """The original's day: order 1 is paid; order 2 is placed by user 501, whose email bounces."""
+        self.orders.create(1, user_id=100, amount=50)
+        self.orders.pay(1)
+        self.orders.create(2, user_id=501, amount=100)
+        self.run()
+
+    def totals(self) -> dict[str, int | str]:
+        return self.analytics.totals()
+
+    def close(self) -> None:
+        """Closes what the shop opened itself: a log that it was handed stays open."""
+        self.notifications.close()
+        if self._own_log is not None:
+            self._own_log.close()
+
+    def __enter__(self) -> Self:
+        self.bus.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.bus.__exit__(*exc)  # type: ignore[arg-type]
+        self.close()
+
+
+def replayed(log: Log, zone: str = "UTC") -> Analytics:
+    """What the log of a shop says, folded again from the beginning. Raises `BadInput` where it has no shop's topic."""
+    if TOPIC not in log.topics():
+        raise BadInput(f"The log has no topic {TOPIC!r}: it has {', '.join(log.topics()) or 'none'}.")
+    analytics = Analytics(zone)
+    for record in log.read(TOPIC):
+        analytics.apply(record.event)
+    return analytics
