@@ -75,8 +75,9 @@ $(VENV)/.locked: requirements.lock
 	        "Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
 	fi; \
 	echo "Making $(VENV) with Python $$version: a minute the first time, seconds from then on."; \
-	$$python -m venv --clear $(VENV) || { echo "Python's venv module is missing:" \
+	$$python -c 'import ensurepip' 2>/dev/null || { echo "Python's venv module is incomplete:" \
 	    "on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }; \
+	$$python -m venv --clear $(VENV); \
 	$(run) -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock; \
 	$(run) -c 'import matplotlib.font_manager'; \
 	touch $@

@@ -197,7 +197,15 @@ def lab_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("lab") / "log"
     home = tmp_path_factory.mktemp("home")
     server = subprocess.Popen(
-        ["make", "-C", str(ROOT), "lab", f"VENV={sys.prefix}", "BROWSER=no", f"PORT={free_port()}"],
+        [
+            "make",
+            "-C",
+            str(ROOT),
+            "lab",
+            f"VENV={os.path.relpath(sys.prefix, ROOT)}",
+            "BROWSER=no",
+            f"PORT={free_port()}",
+        ],
         stdout=log.open("w"),
         stderr=subprocess.STDOUT,
         env=outside_of_make(HOME=str(home)),
