@@ -88,8 +88,9 @@ def csv_rows(path: Path, columns: Sequence[str], findings: Findings) -> Iterator
     Each line is a row of its own, so a stray quote spoils no other. Raises `BadInput` where a column is missing.
     """
     lines = numbered_lines(path)
+    _, first = next(lines, (1, b""))
     try:
-        header = _fields(next(lines, (1, b""))[1])
+        header = _fields(first)
     except ValueError:
         header = []
     missing = [column for column in columns if column not in header]
