@@ -22,7 +22,7 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FLOORS: tuple[set[str], ...] = (
     {"errors", "events", "catalogue", "patterns", "ports", "settings", "clock", "zones"},
     {"subscriptions", "scheduler", "bus", "files", "partition", "log", "groups", "replay", "rabbitmq"},
-    {"shop", "saga", "services", "traffic", "olist", "faults", "importing"},
+    {"shop", "saga", "services", "traffic", "habits", "sampling", "olist", "original", "importing", "faults"},
     {"lab", "webhook", "live", "broker"},
     {"cli", "__main__"},
 )
