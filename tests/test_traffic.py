@@ -22,6 +22,7 @@ from ecomlib import habits
 from ecomlib.clock import SimulatedClock, SystemClock
 from ecomlib.errors import BadInput, EcomlibError
 from ecomlib.sampling import dealt, drawn
+from ecomlib.shop import Shop
 from ecomlib.traffic import SimulatedOrder, commands, measure, run, simulate
 
 OLIST_FILES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "olist"
@@ -203,6 +204,16 @@ class TestARun:
         given_ = run(service, clock, simulated)
         assert service.told == [(time, name, order.order_id) for time, name, order in commands(simulated)]
         assert given_ == len(service.told)
+
+    def test_is_obeyed_by_the_shop_which_refuses_none_of_it(self) -> None:
+        simulated = simulate(300, seed=3)
+        shop = Shop(clock=SimulatedClock(datetime(2026, 1, 1, tzinfo=UTC)))
+        run(shop.orders, shop.clock, simulated, settle=shop.run)
+        totals = shop.totals()
+        assert totals["orders"] == 300
+        for stage in ("paid", "shipped", "delivered", "cancelled"):
+            assert totals[stage] == sum(getattr(order, stage) is not None for order in simulated)
+        assert totals["revenue"] == str(sum(order.amount for order in simulated if order.paid))
 
     def test_settles_after_each_command(self) -> None:
         clock = SimulatedClock()
