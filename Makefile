@@ -31,7 +31,7 @@ help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 lab: env ## open JupyterLab at the first lesson (PORT=8890, BROWSER=no); Ctrl+C ends it
-	@exec $(run) -m jupyterlab -y --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) \
+	@exec $(run) -m jupyterlab -y --log-level=ERROR --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) \
 	    --ServerApp.root_dir=notebooks --LanguageServerManager.autodetect=False \
 	    --LabApp.default_url=/lab/tree/00_fire_an_order.ipynb $(if $(filter no,$(BROWSER)),--no-browser)
 

@@ -116,6 +116,28 @@ def test_the_wheel_carries_the_library_its_types_and_a_quiet_jupyterlab(
     assert not [name for name in names if name.startswith(("tests", "notebooks"))]
 
 
+@pytest.mark.parametrize(
+    ("tests", "missing"),
+    [
+        ("def test_it(): pytest.skip('no browser: install one')", "no browser: install one"),
+        ("pytest.importorskip('no_such_package')", "could not import 'no_such_package'"),
+    ],
+    ids=["a test", "a file"],
+)
+def test_where_none_is_allowed_a_skip_is_a_failure_that_names_what_is_missing(
+    tests: str, missing: str, tmp_path: Path
+) -> None:
+    known_bug = "@pytest.mark.xfail\ndef test_known_bug(): assert False\n"
+    (tmp_path / "test_skips.py").write_text(f"import pytest\n{known_bug}{tests}\n")
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-rs"]
+    for no_skip, passes in ("0", True), ("1", False):
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "ECOMLIB_NO_SKIP": no_skip}
+        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        assert missing in run.stdout
+        assert (run.returncode in {0, 5}) is passes
+        assert ("ECOMLIB_NO_SKIP allows no skip" in run.stdout) is not passes
+
+
 @needs_make
 def test_make_alone_says_what_there_is_to_make() -> None:
     said = make().stdout
