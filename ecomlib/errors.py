@@ -59,6 +59,10 @@ class LogError(EcomlibError):
     """A log that can't be opened, read or appended to."""
 
 
+class NotALog(LogError, BadInput):
+    """What was named as a log, or as a topic in it, is none. Nothing was changed there."""
+
+
 class DamagedRecord(LogError):
     """A record whose bytes are not those that were appended.
 

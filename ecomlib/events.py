@@ -25,7 +25,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def seeded_ids(seed: int) -> NewId:
+def seeded_ids(seed: int | str) -> NewId:
     """Ids that look like any others, and are the same ones in every run with this seed."""
     bits = random.Random(f"ids {seed}").getrandbits
     return lambda: str(uuid.UUID(int=bits(128), version=4))

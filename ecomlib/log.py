@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from ecomlib.errors import LogError
+from ecomlib.errors import LogError, NotALog
 from ecomlib.events import Event
 from ecomlib.files import LogFile
 from ecomlib.partition import Partition
@@ -76,9 +76,9 @@ class FileLog:
 
     def _check_folder(self) -> None:
         if not self.folder.exists():
-            raise LogError(f"There is no log at {self.folder}: the folder does not exist.")
+            raise NotALog(f"There is no log at {self.folder}: the folder does not exist.")
         if not self.folder.is_dir() or not (self.folder / MARKER).is_file():
-            raise LogError(f"{self.folder} is not an event log: it has no {MARKER}. Name a folder that ecomlib wrote.")
+            raise NotALog(f"{self.folder} is not an event log: it has no {MARKER}. Name a folder that ecomlib wrote.")
 
     def _partition(self, topic: str, number: int, *, create: bool) -> Partition:
         with self._opening:
@@ -86,7 +86,7 @@ class FileLog:
             if known:
                 return known
             if not TOPIC.fullmatch(topic):
-                raise LogError(f"{topic!r:.60} is no topic's name: use lower-case letters, digits, '-' and '_'.")
+                raise NotALog(f"{topic!r:.60} is no topic's name: use lower-case letters, digits, '-' and '_'.")
             path = self.folder / topic / f"{number}.log"
             try:
                 if create and not path.exists():
@@ -94,7 +94,7 @@ class FileLog:
                 self._check_folder()
                 if not create and not path.exists():
                     have = ", ".join(self.topics()) or "none yet"
-                    raise LogError(f"The log at {self.folder} has no topic {topic!r}. It has: {have}.")
+                    raise NotALog(f"The log at {self.folder} has no topic {topic!r}. It has: {have}.")
                 self._partitions[topic, number] = Partition(path, topic, number, self._files)
             except OSError as error:
                 raise LogError(f"The log at {self.folder} can't be opened: {error.strerror}.") from error
