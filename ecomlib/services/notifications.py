@@ -19,9 +19,7 @@ class NotificationService:
     The message then goes out again, with the same id. What was sent is remembered in the SQLite file `store`.
     """
 
-    def __init__(
-        self, bus: Bus, sender: Sender, new_event: EventFactory, *, store: Path | str = ":memory:"
-    ) -> None:
+    def __init__(self, bus: Bus, sender: Sender, new_event: EventFactory, *, store: Path | str = ":memory:") -> None:
         self._bus, self._sender, self._new_event = bus, sender, new_event
         self._one_at_a_time = threading.Lock()
         self._memory = sqlite3.connect(store, check_same_thread=False)

@@ -56,9 +56,7 @@ class SmtpSender:
     A user's mailbox is `<user id>@<domain>`; an SMS goes to `<user id>@sms.<domain>`, the mail address of a gateway.
     """
 
-    def __init__(
-        self, host: str, port: int = 25, *, domain: str = "customers.example", timeout: float = 10.0
-    ) -> None:
+    def __init__(self, host: str, port: int = 25, *, domain: str = "customers.example", timeout: float = 10.0) -> None:
         self.host, self.port, self.domain, self.timeout = host, port, domain, timeout
 
     def send(self, message: Message) -> None:
