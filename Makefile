@@ -86,12 +86,18 @@ $(whole): $(VENV)/.locked pyproject.toml ecomlib/lab/overrides.json
 	@$(run) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@printf '%s' "$(CURDIR)" > $@
 
-lock: ## pin the newest releases that the ranges of pyproject.toml admit
+systems := windows x86_64-apple-darwin aarch64-apple-darwin x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu
+
+lock: ## pin the newest releases that pyproject.toml admits, for every Python and system
 	@set -e; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
 	$(or $(PYTHON),python3) -m venv "$$tools"; "$$tools/bin/python" -m pip install -qq uv; \
 	"$$tools/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
 	    --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
-	    pyproject.toml --output-file requirements.lock
+	    pyproject.toml --output-file requirements.lock; \
+	for python in 3.11 3.12 3.13; do for system in $(systems); do \
+	    "$$tools/bin/uv" pip install --no-config --quiet --dry-run --require-hashes --only-binary :all: \
+	        --target "$$tools/none" --python-version $$python --python-platform $$system -r requirements.lock; \
+	done; done
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
