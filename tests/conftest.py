@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,11 @@ def chromium() -> str:
     if found is None:
         pytest.skip("Chromium is not installed: apt-get install chromium, or install Chrome")
     return found
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of this machine on which nothing listened a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

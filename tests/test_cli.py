@@ -1,0 +1,249 @@
+"""The doors: what goes in, what comes out, and what a person reads when it can't be done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecomlib.cli import main
+from ecomlib.log import FileLog
+from tests.conftest import ROOT
+
+STORY = {"events": 6, "orders": 2, "paid": 1, "emails": 1, "sms": 1, "failed": 1, "revenue": "50.00"}
+OLIST = ROOT.parent / "shared" / "data" / "olist"
+LINE = '{"timestamp": "05-12-2025 09:31:17", "event": "order.created", "data": {"order_id": 1001, "amount": 0}}\n'
+
+
+class Door:
+    """Runs a verb as a shell would, and keeps what it printed where."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str | Path) -> Door:
+        try:
+            self.code = main([str(argument) for argument in arguments])
+        except SystemExit as end:  # argparse's own way to say 2
+            self.code = int(str(end.code))
+        self.out, self.err = self._capsys.readouterr()
+        return self
+
+    @property
+    def json(self) -> dict[str, Any]:
+        assert self.code == 0, self.err
+        assert self.out.count("\n") == 1, "one JSON object and nothing else"
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture
+def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Door:
+    monkeypatch.chdir(tmp_path)  # no .env of anybody's
+    for name in [name for name in os.environ if name.startswith("ECOMLIB_")]:
+        monkeypatch.delenv(name)
+    return Door(capsys)
+
+
+def same_as_the_story(totals: dict[str, Any]) -> bool:
+    return {name: totals[name] for name in STORY} == STORY
+
+
+def test_the_demo_tells_the_original_story_and_its_log_tells_it_again(door: Door, tmp_path: Path) -> None:
+    totals = door("demo", "--json", "--log", tmp_path / "log").json
+    assert same_as_the_story(totals)
+    assert door("replay", "--json", "--log", tmp_path / "log").json == totals
+
+
+def test_the_demo_needs_no_log_and_speaks_to_people_too(door: Door) -> None:
+    assert door("demo").code == 0
+    assert "✗ email" in door.out
+    assert "The log says the same: 6 events, revenue 50.00." in door.out
+    assert door.err == ""
+
+
+def test_a_seed_gives_the_same_day_again_and_another_seed_another(door: Door) -> None:
+    one, two, three = (door("demo", "--orders", "60", "--seed", s, "--json").json for s in ("1", "1", "2"))
+    assert one == two != three
+    assert one["orders"] == 60
+
+
+def test_a_day_is_not_added_to_another(door: Door, tmp_path: Path) -> None:
+    door("demo", "--log", tmp_path / "log")
+    assert door("demo", "--log", tmp_path / "log").code == 2
+    assert "holds events already" in door.err
+    assert door("replay", "--log", tmp_path / "log", "--json").json["events"] == 6
+
+
+def test_a_replay_stops_at_a_time(door: Door, tmp_path: Path) -> None:
+    door("demo", "--orders", "50", "--log", tmp_path / "log")
+    whole = door("replay", "--log", tmp_path / "log", "--json").json
+    noon = door("replay", "--log", tmp_path / "log", "--until", "2026-01-05T12:00", "--json").json
+    before = door("replay", "--log", tmp_path / "log", "--until", "2026-01-05", "--json").json
+    assert 0 < noon["orders"] < whole["orders"] == 50
+    assert before["orders"] == 0
+
+
+def test_topics_and_tail_look_into_a_log(door: Door, tmp_path: Path) -> None:
+    door("demo", "--log", tmp_path / "log")
+    assert door("log", "topics", "--log", tmp_path / "log", "--json").json == {
+        "topics": [{"topic": "shop", "partitions": 1, "events": 6}]
+    }
+    tail = door("log", "tail", "-n", "2", "--log", tmp_path / "log", "--json").json
+    assert [(r["offset"], r["event"]["type"]) for r in tail["records"]] == [
+        (4, "notification.sent"),
+        (5, "notification.failed"),
+    ]
+    assert door("log", "tail", "--log", tmp_path / "log").out.count("\n") == 6
+
+
+def test_the_original_log_is_imported_once_and_its_bad_lines_are_named(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "events.log").write_text(LINE + "coffee\n")
+    arguments = ("import", "original", tmp_path / "events.log", "--log", tmp_path / "log", "--json")
+    first, second = door(*arguments).json, door(*arguments).json
+    assert (first["appended"], second["appended"]) == (1, 0)
+    assert "line 2" in first["findings"][0]
+    assert door("replay", "--log", tmp_path / "log", "--json").json["orders"] == 1
+
+
+def test_the_settings_give_what_options_leave_out(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(f"ECOMLIB_LOG={tmp_path / 'log'}\n")
+    assert same_as_the_story(door("demo", "--json").json)
+    assert same_as_the_story(door("replay", "--json").json)
+    monkeypatch.setenv("ECOMLIB_SEED", "tomorrow")
+    assert door("demo").code == 2
+    assert "ECOMLIB_SEED" in door.err
+
+
+def test_the_doctor_names_what_is_there(door: Door) -> None:
+    findings = {f["what"]: f for f in door("doctor", "--json").json["findings"]}
+    assert findings["jupyterlab"]["good"]
+    assert "RabbitMQ" in findings
+    assert all(f["good"] or f["advice"] for f in findings.values())
+
+
+if OLIST.is_dir():  # the real orders are not part of the project; where they lie beside it, they are tried
+
+    def test_the_olist_files_give_their_published_counts(door: Door, tmp_path: Path) -> None:
+        imported = door("import", "olist", OLIST, "--log", tmp_path / "log", "--json").json
+        assert imported["appended"] == 8135 + 7989 + 6353 + 5170 + 625
+        totals = door("replay", "--log", tmp_path / "log", "--json").json
+        assert {name: totals[name] for name in ("orders", "paid", "shipped", "delivered", "cancelled", "revenue")} == {
+            "orders": 8135,
+            "paid": 7989,
+            "shipped": 6353,
+            "delivered": 5170,
+            "cancelled": 625,
+            "revenue": "1393427.64",
+        }
+
+
+def not_a_log(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "diary.txt").write_text("dear diary")
+    return folder
+
+
+def noise(folder: Path) -> Path:
+    """A log's folder whose only file is ten million bytes of nothing."""
+    (folder / "shop").mkdir(parents=True)
+    (folder / "log.json").write_text("{}")
+    (folder / "shop" / "0.log").write_bytes(bytes(range(256)) * 40_000)
+    return folder
+
+
+BAD = [
+    (2, ("replay",), "Which log"),
+    (2, ("replay", "--log", "nowhere"), "does not exist"),
+    (2, ("replay", "--log", "diary"), "is not an event log"),
+    (2, ("demo", "--log", "diary"), "is not an event log"),
+    (2, ("import", "original", "events.log", "--log", "diary"), "is not an event log"),
+    (2, ("import", "olist", "nowhere", "--log", "log"), "nowhere"),
+    (2, ("import", "original", "nowhere", "--log", "log"), "nowhere"),
+    (2, ("import", "original", "noise/shop/0.log", "--log", "log"), "no events.log"),
+    (2, ("import", "original", "events.log", "--log", "log", "--zone", "Mars"), "Mars"),
+    (1, ("replay", "--log", "noise"), "damaged"),
+    (1, ("log", "tail", "--log", "noise"), "damaged"),
+    (1, ("log", "topics", "--log", "noise"), "damaged"),
+    (2, ("log", "tail", "--log", "good", "--topic", "coffee"), "no topic 'coffee'"),
+    (2, ("log", "tail", "--log", "good", "--topic", "../good"), "no topic's name"),
+    (2, ("log", "tail", "--log", "good", "-n", "0"), "whole number from 1"),
+    (2, ("replay", "--log", "good", "--until", "tea time"), "is no time"),
+    (2, ("demo", "--orders", "-5"), "whole number from 1"),
+    (2, ("demo", "--seed", "x"), "invalid int"),
+    (2, ("dance",), "invalid choice"),
+    (2, (), "required"),
+    (2, ("log",), "required"),
+]
+
+
+@pytest.mark.parametrize(("code", "arguments", "words"), BAD, ids=[" ".join(a) or "nothing" for _, a, _ in BAD])
+def test_bad_input_is_a_sentence_and_a_code_and_costs_nothing(
+    door: Door, tmp_path: Path, code: int, arguments: tuple[str, ...], words: str
+) -> None:
+    not_a_log(tmp_path / "diary")
+    noise(tmp_path / "noise")
+    (tmp_path / "events.log").write_text(LINE)
+    door("demo", "--log", "good")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert door(*arguments).code == code
+    assert words in door.err
+    assert "Traceback" not in door.err
+    assert door.out == ""
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_damage_in_the_middle_is_named_with_its_place(door: Door, tmp_path: Path) -> None:
+    door("demo", "--log", "log")
+    file = tmp_path / "log" / "shop" / "0.log"
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"order", b"0rder")
+    file.write_bytes(b"".join(lines))
+    assert door("replay", "--log", "log").code == 1
+    assert f"damaged at byte {len(lines[0] + lines[1])}" in door.err
+    assert "Offset 2" in door.err
+    with FileLog("log") as log:
+        assert [record.position.offset for record in log.read("shop", 3)] == [3, 4, 5]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "ecomlib", *arguments]
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(command("demo", "--json"), cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert same_as_the_story(json.loads(done.stdout))
+
+
+def test_a_reader_who_has_had_enough_is_no_error(tmp_path: Path) -> None:
+    first = f"{' '.join(command('demo'))} | {sys.executable} -c 'input()'"
+    done = subprocess.run(first, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
+def test_a_verb_that_is_stopped_says_so_and_leaves_a_whole_log(tmp_path: Path, by: signal.Signals) -> None:
+    running = subprocess.Popen(
+        command("demo", "--orders", "50000", "--log", "log"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    file = tmp_path / "log" / "shop" / "0.log"
+    while running.poll() is None and not (file.exists() and file.stat().st_size > 10_000):
+        pass  # until it is at work
+    running.send_signal(by)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "Stopped" in said
+    assert "Traceback" not in said
+    with FileLog(tmp_path / "log") as log:
+        offsets = [record.position.offset for record in log.read("shop")]
+    assert offsets == list(range(len(offsets)))
+    assert offsets
