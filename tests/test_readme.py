@@ -1,0 +1,81 @@
+"""The README promises nothing that is not so: its commands run, its links lead somewhere, its minutes are right."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ecomlib.cli import main
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+SHELL = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
+PYTHON = [block for kind, block in BLOCKS if kind == "python"]
+VERBS = [line.removeprefix(".venv/bin/ecomlib ") for line in SHELL if line.startswith(".venv/bin/ecomlib ")]
+MAKES = [line.split()[1] for line in SHELL if line.startswith("make ")]
+CONDA = ["conda env create -f environment.yml", "conda activate ecomlib"]
+
+
+def test_every_command_is_of_a_kind_that_a_test_runs() -> None:
+    rest = [line for line in SHELL if not line.startswith((".venv/bin/ecomlib ", "make ", "jupyter lab "))]
+    assert rest == CONDA  # conda itself is the workflow's: `environment.yml` is held to the lock by test_packaging
+    assert VERBS
+    assert PYTHON
+
+
+def test_the_verbs_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for verb in VERBS:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main(shlex.split(verb)) == 0, verb
+        assert out.getvalue().strip(), verb
+
+
+@pytest.mark.parametrize("goal", MAKES)
+def test_make_knows_the_goals(goal: str) -> None:
+    """That they do what they should, `test_packaging` shows for the lab; this run shows it for the tests."""
+    asked = subprocess.run(["make", "--dry-run", goal], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert asked.returncode == 0, asked.stderr
+    assert {"lab": "jupyterlab", "test": "pytest --nbval"}[goal] in asked.stdout
+
+
+def test_the_lesson_that_jupyter_is_told_to_open_is_there() -> None:
+    for line in SHELL:
+        if line.startswith("jupyter lab "):
+            assert (ROOT / line.split()[-1]).is_file()
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_the_python_runs(code: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(code, "README.md", "exec"), {})
+    assert "'revenue': '50.00'" in out.getvalue()
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_table_names_every_lesson_with_its_minutes() -> None:
+    rows = dict(re.findall(r"\]\((notebooks/[^)]+)\) \| (\d+) \|", README))
+    lessons = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert sorted(rows) == [f"notebooks/{lesson.name}" for lesson in lessons]
+    for lesson in lessons:
+        text = lesson.read_text(encoding="utf-8")
+        assert re.search(rf"\b{rows[f'notebooks/{lesson.name}']} minutes", text), lesson.name
+
+
+def test_the_map_names_every_module() -> None:
+    table = README[README.index("## A map") : README.index("## For instructors")]
+    modules = {path.stem for path in (ROOT / "ecomlib").glob("*.py") if not path.stem.startswith("__")}
+    helpers = {"importing", "habits", "sampling", "zones"}  # small ones that the modules on the map share
+    assert sorted(module for module in modules - helpers if f"`{module}`" not in table) == []
