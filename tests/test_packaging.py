@@ -129,9 +129,9 @@ def test_where_none_is_allowed_a_skip_is_a_failure_that_names_what_is_missing(
 ) -> None:
     known_bug = "@pytest.mark.xfail\ndef test_known_bug(): assert False\n"
     (tmp_path / "test_skips.py").write_text(f"import pytest\n{known_bug}{tests}\n")
-    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-rs"]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-rs"]
     for no_skip, passes in ("0", True), ("1", False):
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "ECOMLIB_NO_SKIP": no_skip}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "ECOMLIB_NO_SKIP": no_skip}
         run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
         assert missing in run.stdout
         assert (run.returncode in {0, 5}) is passes
