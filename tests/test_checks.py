@@ -1,0 +1,143 @@
+"""The checks: a blank fails, a wrong answer gets its own hint, the solution passes, nothing ends in a traceback."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from ecomlib.lab.checks import EXERCISES, Verdict, check, hint, solution
+from ecomlib.lab.exercises.exercise import Exercise
+
+ALL = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.id)
+WRONG = [
+    pytest.param(exercise, cell, expected, id=f"{exercise.id} {n}")
+    for exercise in EXERCISES.values()
+    for n, (cell, expected) in enumerate(exercise.wrong, 1)
+]
+
+
+def tried(exercise: Exercise, cell: str) -> Verdict:
+    """The verdict on a cell, run with nothing at hand: so no answer needs an import that the lesson did not make."""
+    names: dict[str, Any] = {}
+    exec(cell, names)
+    return check(exercise.id, names[exercise.name])
+
+
+@ALL
+def test_the_blank_is_not_yet_an_answer(exercise: Exercise) -> None:
+    verdict = tried(exercise, exercise.blank)
+    assert not verdict
+    assert repr(verdict).startswith("○ Not yet")
+    assert exercise.name in repr(verdict)
+
+
+@ALL
+def test_the_solution_passes_and_says_why(exercise: Exercise) -> None:
+    verdict = tried(exercise, exercise.solution)
+    assert verdict
+    assert repr(verdict) == f"✓ {exercise.right}"
+
+
+@pytest.mark.parametrize(("exercise", "cell", "expected"), WRONG)
+def test_a_wrong_answer_gets_its_own_hint(exercise: Exercise, cell: str, expected: str) -> None:
+    verdict = tried(exercise, cell)
+    assert not verdict
+    assert repr(verdict) == f"✗ {expected}"
+
+
+@ALL
+def test_at_least_three_misconceptions_are_told_apart(exercise: Exercise) -> None:
+    assert len({expected for _, expected in exercise.wrong}) >= 3
+
+
+@ALL
+def test_what_a_check_says_is_one_short_line(exercise: Exercise) -> None:
+    for text in (exercise.right, exercise.nudge, *(expected for _, expected in exercise.wrong)):
+        assert "\n" not in text
+        assert len(text) < 160, text
+        assert text[-1] in ".?)…" or text.endswith("key=..."), text
+
+
+@ALL
+def test_a_hint_and_the_solution_can_be_asked_for(exercise: Exercise) -> None:
+    assert repr(hint(exercise.id)) == exercise.nudge
+    assert repr(solution(exercise.id)) == exercise.solution
+    assert exercise.solution not in exercise.nudge
+
+
+@ALL
+@pytest.mark.parametrize(
+    "answer", [7, -1, "", "×", [], {}, object(), int, print, b"\xff", float("nan"), Exception("no")]
+)
+def test_any_answer_at_all_gets_a_sentence(exercise: Exercise, answer: Any) -> None:
+    verdict = check(exercise.id, answer)
+    assert not verdict
+    assert "\n" not in repr(verdict)
+
+
+FUNCTIONS = [exercise for exercise in EXERCISES.values() if exercise.blank.startswith("def ")]
+CODE = pytest.mark.parametrize("exercise", FUNCTIONS, ids=lambda exercise: exercise.id)
+
+
+@CODE
+def test_code_that_raises_is_told_what_it_raised_and_where(exercise: Exercise) -> None:
+    def answer(*_: object) -> None:
+        raise LookupError("lost")
+
+    line = answer.__code__.co_firstlineno + 1
+    assert repr(check(exercise.id, answer)) == f"✗ Your code stopped in line {line} of the cell with LookupError: lost"
+
+
+@CODE
+def test_code_that_never_ends_is_stopped(exercise: Exercise) -> None:
+    def answer(*_: object) -> None:
+        while True:
+            with suppress(Exception):
+                list(range(10))
+
+    assert "does not come to an end" in repr(check(exercise.id, answer))
+
+
+@CODE
+def test_code_that_takes_something_else_or_leaves_python_is_told_so(exercise: Exercise) -> None:
+    def leaves(*_: object) -> None:
+        raise SystemExit
+
+    assert "SystemExit" in repr(check(exercise.id, leaves))
+    assert "TypeError" in repr(check(exercise.id, lambda a, b, c, d, e: (a, b)))
+
+
+def test_ctrl_c_stops_a_check_as_it_stops_anything() -> None:
+    def answer(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check("03.1", answer)
+
+
+def test_a_handler_that_never_ends_is_stopped_on_the_bus_too() -> None:
+    def once(send: Any) -> Any:
+        def handler(event: Any) -> None:
+            while True:
+                repr(event)
+
+        return handler
+
+    assert "does not come to an end" in repr(check("02.3", once))
+
+
+def test_a_verdict_says_in_a_page_what_it_says_as_text() -> None:
+    verdict = check("01.1", "a<b>*")
+    assert "&lt;" in verdict._repr_html_() or "<b>" not in verdict._repr_html_()
+    assert '<div role="status">' in verdict._repr_html_()
+    assert "✗" in verdict._repr_html_()
+
+
+def test_an_exercise_that_does_not_exist_is_named() -> None:
+    for ask in (hint, solution):
+        with pytest.raises(ValueError, match=r"no exercise '9.9': choose one of 01.1, "):
+            ask("9.9")
+    with pytest.raises(ValueError, match="no exercise"):
+        check("9.9", None)
