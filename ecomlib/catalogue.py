@@ -53,6 +53,8 @@ def _frozen(value: Any, depth: int) -> Any:
         return _text(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is no JSON number")
+    if isinstance(value, int) and value.bit_length() > 1024:
+        raise ValueError("a whole number is beyond 1.8e308, where other readers of JSON stop")
     if isinstance(value, Decimal):
         return str(value)
     if value is None or isinstance(value, bool | int | float | Data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from ecomlib.patterns import check_type
 
 NewId = Callable[[], str]
 _ATTRIBUTES = ("id", "source", "type", "subject", "correlationid", "causationid", "partitionkey")
+_TAKEN = {*_ATTRIBUTES, "specversion", "time", "dataversion", "datacontenttype", "data"}
+_INTEGERS = range(-(2**31), 2**31)  # as CloudEvents bounds them
 
 
 def new_id() -> str:
@@ -54,16 +57,19 @@ class Event:
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the one moment at which an event may still change
         check_type(self.type)
-        if isinstance(self.dataversion, bool) or not isinstance(self.dataversion, int) or self.dataversion < 0:
+        if type(self.dataversion) is not int or self.dataversion < 0 or self.dataversion not in _INTEGERS:
             raise BadEvent(f"{self.type}: dataversion is a whole number from 1, not {self.dataversion!r:.40}.")
         set_(self, "dataversion", self.dataversion or newest_version(self.type))
         set_(self, "data", read_data(self.type, self.dataversion, self.data))
         if not isinstance(self.time, datetime) or self.time.tzinfo is None:
             raise BadEvent(f"{self.type}: its time must be a datetime with a time zone, not {self.time!r:.60}.")
-        set_(self, "time", self.time.astimezone(UTC))
+        try:
+            set_(self, "time", self.time.astimezone(UTC))
+        except OverflowError:
+            raise BadEvent(f"{self.type}: its time {self.time} is outside the calendar when put in UTC.") from None
         if self.subject is None:
             about = getattr(self.data, "order_id", None) or getattr(self.data, "user_id", None)
-            set_(self, "subject", about if isinstance(about, str) else None)
+            set_(self, "subject", about if isinstance(about, str) and about.isprintable() else None)
         for name in _ATTRIBUTES:
             value = getattr(self, name)
             if value is None and name not in ("id", "source"):
@@ -71,10 +77,12 @@ class Event:
             if not isinstance(value, str) or not value or not value.isprintable():
                 raise BadEvent(f"{self.type}: {name} must be printable text, not {value!r:.40}.")
         for name, value in self.extensions.items():
-            if not (name.isascii() and name.isalnum() and name == name.lower()) or not isinstance(value, str | int):
+            named = isinstance(name, str) and re.fullmatch("[a-z0-9]+", name) and name not in _TAKEN
+            number = isinstance(value, int) and value in _INTEGERS
+            if not named or not (number or (isinstance(value, str) and value.isprintable())):
                 raise BadEvent(
-                    f"{self.type}: {name!r:.40} is no CloudEvents extension: its name is lower-case letters and "
-                    "digits, its value text, a whole number, true or false."
+                    f"{self.type}: {name!r:.40} is no CloudEvents extension: its name is lower-case letters and digits "
+                    "(no attribute's), its value printable text, a whole number of 32 bits, true or false."
                 )
         set_(self, "extensions", MappingProxyType(dict(self.extensions)))
 
@@ -110,24 +118,23 @@ class Event:
         """Read CloudEvents' JSON format, whoever wrote it. Raises `BadEvent` with what is wrong."""
         try:
             body = from_json(text, allow_inf_nan=False)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise BadEvent(f"{text[:40]!r} is not JSON: {error}.") from None
         if not isinstance(body, dict) or body.pop("specversion", None) != "1.0":
             raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: its specversion is not '1.0'.")
-        missing = [name for name in ("id", "source", "type") if name not in body]
+        missing = [name for name in ("id", "source", "type") if body.get(name) is None]
         if missing:
             raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: {' and '.join(missing)} missing.")
-        content = str(body.pop("datacontenttype", "application/json")).split(";")[0].strip()
+        content = str(body.pop("datacontenttype", None) or "application/json").split(";")[0].strip().lower()
         if "data_base64" in body or not (content == "application/json" or content.endswith("+json")):
             raise BadEvent(f"{body['type']!r:.60} carries no JSON object ({content}): ecomlib reads only those.")
-        known = {name: body.pop(name) for name in _ATTRIBUTES if body.get(name) is not None and name != "type"}
+        said = {name: value for name, value in body.items() if value is not None}  # null says nothing
         return cls(
-            body.pop("type"),
-            body.pop("data", None) or {},
-            **known,
-            time=_read_time(body.pop("time", None)),
-            dataversion=body.pop("dataversion", 1),
-            extensions={name: value for name, value in body.items() if value is not None and name not in _ATTRIBUTES},
+            data=said.pop("data", {}),
+            time=_read_time(said.pop("time", None)),
+            dataversion=said.pop("dataversion", 1),
+            **{name: said.pop(name) for name in _ATTRIBUTES if name in said},
+            extensions=said,
         )
 
 

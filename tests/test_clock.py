@@ -1,0 +1,46 @@
+"""The two clocks: the machine's, and the one that tests and lessons move."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecomlib.clock import SimulatedClock, SystemClock
+
+times = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
+
+
+def test_the_system_clock_says_an_aware_time_and_cant_be_moved() -> None:
+    clock = SystemClock()
+    before = datetime.now(UTC)
+    assert before <= clock.now() <= datetime.now(UTC)
+    assert clock.now().tzinfo is UTC
+    assert not clock.advance_to(before + timedelta(days=1))
+    assert clock.now() < before + timedelta(hours=1)
+
+
+def test_a_simulated_clock_stands_still_until_it_is_moved(clock: SimulatedClock) -> None:
+    start = clock.now()
+    assert clock.now() == start == datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+    assert clock.advance(minutes=5) == clock.now() == start + timedelta(minutes=5)
+
+
+@given(st.lists(times, min_size=1))
+def test_a_simulated_clock_never_moves_back(moves: list[datetime]) -> None:
+    clock = SimulatedClock(moves[0])
+    for n, time in enumerate(moves):
+        assert clock.advance_to(time)
+        assert clock.now() == max(moves[: n + 1])
+
+
+def test_a_simulated_clock_speaks_utc_whatever_zone_it_was_started_in() -> None:
+    kyiv = timezone(timedelta(hours=2))
+    assert SimulatedClock(datetime(2026, 1, 5, 11, 0, tzinfo=kyiv)).now().isoformat() == "2026-01-05T09:00:00+00:00"
+
+
+def test_a_start_without_a_time_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a time zone"):
+        SimulatedClock(datetime(2026, 1, 5))
