@@ -1,0 +1,171 @@
+"""The charts: pure functions from a data frame to a figure. They draw what they are given, and keep nothing.
+
+Where a chart takes `whole`, the frame of a whole history, it draws that as a pale outline behind, and keeps the axes:
+so a time machine shows how far the day has come.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ecomlib.lab.figures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    NORMAL,
+    ORANGE,
+    PRESENTER,
+    VERMILION,
+    Size,
+    alt,
+    blank,
+    describe,
+    picture,
+    png,
+    points,
+    show,
+)
+from ecomlib.lab.frames import attempts_frame, frames
+
+__all__ = [
+    "NORMAL", "PRESENTER", "Size", "alt", "attempts", "attempts_frame", "delays", "frames", "orders_by_day",
+    "orders_by_hour", "orders_by_month", "picture", "png", "revenue_by_day", "revenue_by_month", "show",
+]  # fmt: skip
+
+OUTCOMES = {  # in words, and with colour and hatch: neither has to be seen
+    "handled": ("✓ handled", BLUE, ""),
+    "failed": ("✗ tried again", ORANGE, "//"),
+    "dead": ("✗ dead letter", VERMILION, "xx"),
+}
+TICKS = {"1 min": 1 / 60, "1 hour": 1.0, "1 day": 24.0, "10 days": 240.0}
+SHORTEST, LARGEST = 1 / 60, 24 * 120.0  # hours: a delay outside is drawn at the edge
+BARS = 62  # more than these are drawn as one area
+
+
+def attempts(frame: pd.DataFrame, *, size: Size = NORMAL, title: str = "Attempts by service") -> Figure:
+    """One bar for each service: how many attempts it handled, failed and retried, and gave up."""
+    figure, axes = blank(title, size, left=7.6 * size.font, bottom=1.9)
+    most = max([*frame.sum(axis=1), 1])
+    start = np.zeros(len(frame))
+    for outcome, (words, colour, hatch) in OUTCOMES.items():
+        widths = frame[outcome].to_numpy(float)
+        axes.barh(range(len(frame)), widths, left=start, color=colour, hatch=hatch, edgecolor="white", height=0.66,
+                  linewidth=0, label=words)  # fmt: skip
+        start += widths
+    for place, row in enumerate(frame.itertuples()):
+        said = "  ".join(f"{getattr(row, o)} {OUTCOMES[o][0][0]}" for o in OUTCOMES if getattr(row, o))
+        axes.text(start[place] + most * 0.02, place, said or "0", va="center", fontsize=points(size), color=INK)
+    room = 1 - 9.6 * size.font / (size.width - 7.6 * size.font)  # what the numbers leave of the width to the bars
+    axes.set(xlim=(0, most / max(room, 0.3)), ylim=(max(len(frame), 5) - 0.5, -0.5))
+    axes.set_yticks(range(len(frame)), list(frame.index))
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(-0.02 - 7.6 * size.font / size.width, 0.03), ncols=3, frameon=False,
+        fontsize=points(size), labelcolor=INK, handlelength=1.2, handletextpad=0.4, columnspacing=1.0,
+    )  # fmt: skip
+    parts = (f"{name} {h} handled, {f} failed and tried again, {d} dead" for name, h, f, d in frame.itertuples())
+    return describe(figure, f"{title}: {'; '.join(parts)}.")
+
+
+def orders_by_hour(hours: pd.DataFrame, *, whole: pd.DataFrame | None = None, size: Size = NORMAL) -> Figure:
+    figure, axes = _bars("Orders by hour of day", hours["orders"], whole, BLUE, size)
+    axes.set_xticks(range(0, 24, 3), [f"{hour}:00" for hour in range(0, 24, 3)])
+    return describe(figure, _summary("Orders by hour", hours["orders"], lambda hour: f"{hour}:00"))
+
+
+def orders_by_day(days: pd.DataFrame, *, whole: pd.DataFrame | None = None, size: Size = NORMAL) -> Figure:
+    return _calendar("Orders by day", days["orders"], whole, BLUE, size)
+
+
+def revenue_by_day(days: pd.DataFrame, *, whole: pd.DataFrame | None = None, size: Size = NORMAL) -> Figure:
+    return _calendar("Revenue by day", days["revenue"], whole, GREEN, size)
+
+
+def orders_by_month(months: pd.DataFrame, *, whole: pd.DataFrame | None = None, size: Size = NORMAL) -> Figure:
+    return _calendar("Orders by month", months["orders"], whole, BLUE, size)
+
+
+def revenue_by_month(months: pd.DataFrame, *, whole: pd.DataFrame | None = None, size: Size = NORMAL) -> Figure:
+    return _calendar("Revenue by month", months["revenue"], whole, GREEN, size)
+
+
+def delays(frame: pd.DataFrame, *, whole: pd.DataFrame | None = None, size: Size = NORMAL) -> Figure:
+    """How long each stage took, as three distributions over one logarithmic axis, each with its median."""
+    figure, axes = blank("How long each stage takes", size, left=11.6 * size.font)
+    stages = ["created to paid", "paid to shipped", "shipped to delivered"]
+    edges = np.geomspace(SHORTEST, LARGEST, 61)
+    labels, said = [], []
+    for place, stage in enumerate(stages):
+        floor = float(len(stages) - 1 - place)
+        counts = _histogram(frame, stage, edges)
+        scale = 0.72 / max(counts.max() if whole is None else _histogram(whole, stage, edges).max(), 1)
+        if whole is not None:
+            axes.stairs(floor + _histogram(whole, stage, edges) * scale, edges, baseline=floor, fill=True, color=FAINT)
+        axes.stairs(floor + counts * scale, edges, baseline=floor, fill=True, color=(BLUE, ORANGE, GREEN)[place])
+        hours = frame.loc[frame["stage"] == stage, "hours"]
+        words = f"median {_duration(hours.median())}" if len(hours) else "none yet"
+        labels.append(f"{stage}\n{words}")
+        said.append(f"{stage}: {words}, {len(hours)} orders")
+    axes.set(xscale="log", xlim=(SHORTEST, LARGEST), ylim=(0, 3))
+    axes.set_xticks(list(TICKS.values()), list(TICKS), minor=False)
+    axes.set_xticks([], minor=True)
+    axes.set_yticks([2.38, 1.38, 0.38], labels)
+    axes.grid(axis="x", color=FAINT)
+    return describe(figure, f"How long each stage takes: {'; '.join(said)}.")
+
+
+def _histogram(frame: pd.DataFrame, stage: str, edges: Any) -> Any:
+    hours = frame.loc[frame["stage"] == stage, "hours"].to_numpy(float)
+    return np.histogram(np.clip(hours, SHORTEST, LARGEST * 0.999), edges)[0]
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def _calendar(title: str, values: pd.Series[Any], whole: pd.DataFrame | None, colour: str, size: Size) -> Figure:
+    if whole is not None:
+        values = values.reindex(whole.index, fill_value=0)
+    figure, axes = _bars(title, values, whole, colour, size)
+    step = max(1, -(-len(values) * size.font * 7 // size.width))
+    places = range(0, len(values), step)
+    axes.set_xticks(list(places), [str(values.index[place]) for place in places], ha="center")
+    return describe(figure, _summary(title, values, str))
+
+
+def _bars(
+    title: str, values: pd.Series[Any], whole: pd.DataFrame | None, colour: str, size: Size
+) -> tuple[Figure, Axes]:
+    figure, axes = blank(title, size, left=4.2 * size.font)
+    heights = values.to_numpy(float)
+    outline = whole[values.name].to_numpy(float) if whole is not None else heights[:0]
+    edges = np.arange(len(values) + 1) - 0.5
+    wide = len(values) > BARS
+    for y, shade in ((outline, FAINT), (heights, colour)):
+        if len(y) and wide:
+            axes.stairs(y, edges, fill=True, color=shade)
+        elif len(y):
+            axes.bar(range(len(y)), y, color=shade, width=0.8)
+    top = max([*heights, *outline, 1.0])
+    axes.set(xlim=(-0.6, max(len(values), 1) - 0.4), ylim=(0, top * 1.08))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y", color=FAINT)
+    return figure, axes
+
+
+def _summary(title: str, values: pd.Series[Any], name: Any) -> str:
+    if not len(values) or not values.sum():
+        return f"{title}: nothing yet."
+    most = int(values.to_numpy(float).argmax())
+    return f"{title}: {values.sum()} in all, most in {name(values.index[most])} ({values.iloc[most]})."

@@ -1,0 +1,88 @@
+"""What all charts have in common: size, colours, and how a figure becomes the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart with any kind of colour vision (https://jfly.uni-koeln.de/color/).
+BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
+INK, FAINT = "#212529", "#D5DAE0"
+SHARPNESS = 2  # pixels of the picture for one of the page, so that it is crisp on any screen
+
+_MATPLOTLIB: Any = {"font.family": ["DejaVu Sans"], "hatch.linewidth": 1.2, "axes.unicode_minus": True}
+
+
+@dataclass(frozen=True)
+class Size:
+    """In pixels of the page; `font` is the smallest text."""
+
+    width: int
+    height: int
+    font: int
+
+
+NORMAL = Size(620, 300, 13)
+PRESENTER = Size(600, 330, 20)
+
+
+def blank(title: str, size: Size, *, left: float = 60, right: float = 14, bottom: float = 2.6) -> tuple[Figure, Axes]:
+    """A white card with a title and axes; `left` and `right` are margins in pixels, `bottom` in lines of text."""
+    with matplotlib.rc_context(_MATPLOTLIB):
+        figure = Figure(figsize=(size.width / 100, size.height / 100), dpi=100 * SHARPNESS, facecolor="white")
+        below, above = bottom * size.font / size.height, 2.2 * size.font / size.height
+        axes = figure.add_axes((left / size.width, below, 1 - (left + right) / size.width, 1 - below - above))
+    points = size.font * 0.72
+    axes.set_title(title, fontsize=points * 1.1, color=INK, loc="left", fontweight="bold")
+    axes.tick_params(labelsize=points, colors=INK, length=0)
+    axes.xaxis.label.set(fontsize=points, color=INK)
+    axes.yaxis.label.set(fontsize=points, color=INK)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def points(size: Size) -> float:
+    """The size of the smallest text, as matplotlib counts it."""
+    return size.font * 0.72
+
+
+def describe(figure: Figure, text: str) -> Figure:
+    """Give the figure the words that stand for it where it can't be seen."""
+    figure.set_label(text)
+    return figure
+
+
+def alt(figure: Figure) -> str:
+    """What the figure shows, in words and numbers."""
+    return str(figure.get_label())
+
+
+def png(figure: Figure) -> bytes:
+    """The same figure gives the same bytes: no date and no program's version is in them."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_MATPLOTLIB):
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def picture(data: bytes) -> str:
+    """A PNG as notebooks keep it."""
+    return b64encode(data).decode("ascii")
+
+
+def show(figure: Figure) -> None:
+    """Display the picture, with its description for those who can't see it and for programs that compare outputs."""
+    width, height = figure.get_size_inches() * 100
+    bundle = {"image/png": picture(png(figure)), "text/plain": alt(figure)}
+    about = {"alt": alt(figure), "width": round(width), "height": round(height), "needs_background": "light"}
+    display(bundle, raw=True, metadata={"image/png": about})  # type: ignore[no-untyped-call]

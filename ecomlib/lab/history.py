@@ -1,0 +1,84 @@
+"""All that happened, and the shop's figures as they stood at any moment of it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import accumulate
+from pathlib import Path
+
+from ecomlib.errors import BadInput, DamagedRecord
+from ecomlib.events import Event
+from ecomlib.log import FileLog
+from ecomlib.ports import Log, Record
+from ecomlib.replay import Snapshot
+from ecomlib.services.analytics import Analytics
+from ecomlib.shop import TOPIC, Shop
+
+Source = Log | Path | str | Shop | Iterable[Record | Event]
+
+
+class History:
+    """Reads its source once. What the source gets later is not in it: make a new one.
+
+    On its way through, it keeps a snapshot every so often; `at` starts from the nearest one before, so that a step
+    back costs about as much as a step forward. In a damaged log it reads what comes before the damage, and says so
+    in `damage`.
+    """
+
+    def __init__(self, source: Source, *, zone: str | None = None, every: int | None = None) -> None:
+        self.damage: str | None = None
+        self.events = self._read(source)
+        self.zone = zone or (source.analytics.zone.key if isinstance(source, Shop) else "UTC")
+        self._latest = list(accumulate((event.time for event in self.events), max))
+        self._every = every or max(250, len(self.events) // 16)
+        self._analytics, self._offset = Analytics(self.zone), 0
+        self._snapshots = [Snapshot(TOPIC, 0, self._analytics.state())]
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def at(self, offset: int) -> Analytics:
+        """The figures after the first `offset` events. They are the reader's until the next call, which moves them on.
+
+        Raises `BadInput` for an offset that the history does not have.
+        """
+        if not 0 <= offset <= len(self):
+            raise BadInput(f"There is no event {offset}: the history goes from 0 to {len(self)}.")
+        nearest = self._snapshots[min(offset // self._every, len(self._snapshots) - 1)]
+        if offset < self._offset or nearest.offset > self._offset:
+            self._offset = nearest.restore(self._analytics)
+        for event in self.events[self._offset : offset]:
+            self._analytics.apply(event)
+            self._offset += 1
+            if self._offset == len(self._snapshots) * self._every:
+                self._snapshots.append(Snapshot(TOPIC, self._offset, self._analytics.state()))
+        return self._analytics
+
+    def offset_at(self, time: datetime) -> int:
+        """How many events there were by `time`, up to the first one that happened later. Raises `BadInput`."""
+        if time.tzinfo is None:
+            raise BadInput(f"The time {time} has no time zone: write it like 2026-01-05T09:00:00Z.")
+        return bisect_right(self._latest, time)
+
+    def _read(self, source: Source) -> Sequence[Event]:
+        if isinstance(source, str | Path):
+            with FileLog(source) as log:
+                return self._read_log(log)
+        if isinstance(source, Shop):
+            return self._read_log(source.log) if source.log is not None else source.bus.history
+        if isinstance(source, Iterable):
+            return [item.event if isinstance(item, Record) else item for item in source]
+        return self._read_log(source)
+
+    def _read_log(self, log: Log) -> Sequence[Event]:
+        topics = log.topics()
+        if TOPIC not in topics:
+            raise BadInput(f"The log has no topic {TOPIC!r}: it has {', '.join(topics) or 'none'}.")
+        events: list[Event] = []
+        try:
+            events.extend(record.event for record in log.read(TOPIC))
+        except DamagedRecord as damage:
+            self.damage = f"{damage} The history ends before it."
+        return events

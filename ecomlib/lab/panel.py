@@ -1,0 +1,212 @@
+"""The control panel: fields, buttons, a live table and a chart over a `Desk`, which does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+
+from ecomlib.faults import EVERY, When
+from ecomlib.lab import charts, view
+from ecomlib.lab.desk import AMOUNT, CUSTOMER, Desk, Message
+from ecomlib.services.orders import Amount, OrderId
+from ecomlib.shop import Shop
+
+SERVICES = ("email", "sms", "audit", "analytics")
+ATTEMPTS: dict[str, Iterable[int]] = {"1st attempt": (1,), "1st and 2nd": (1, 2), "every attempt": EVERY}
+WHEN: dict[str, When] = {"before its work": "before", "after its work": "after"}
+ONE_CLICK_FAULTS: dict[str, tuple[str, Iterable[int], When]] = {
+    "Email fails once": ("email", (1,), "before"),
+    "Email always fails": ("email", EVERY, "before"),
+    "SMS dies after its work": ("sms", (1,), "after"),
+}
+CHART, LARGE_CHART = charts.Size(480, 290, 13), charts.Size(540, 310, 20)
+
+
+class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+    """Every button calls the method of its name; a method returns when all is delivered and shown.
+
+    An error is shown in the panel, and stands in its `repr`. `presenter` makes everything large, for a projector.
+    """
+
+    def __init__(self, shop: Shop | None = None, *, presenter: bool = False) -> None:
+        self.desk = Desk(shop)
+        self._large = presenter
+        self._amount = _field("amount", "Amount", AMOUNT)
+        self._customer = _field("customer", "Customer", CUSTOMER)
+        self._service = _choice("service", "Break", dict(zip(SERVICES, SERVICES, strict=True)))
+        self._attempts = _choice("attempts", "at its", ATTEMPTS)
+        self._when = _choice("when", "", WHEN)
+        self._message, self._counters, self._faults = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._rows, self._letters, self._caption = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        size = LARGE_CHART if presenter else CHART
+        self.image = widgets.Image(format="png", width=size.width, height=size.height)
+        self.image.add_class("ecomlib-chart")
+        super().__init__([widgets.HTML(view.style()), *(self._presenter() if presenter else self._controls())])
+        self.add_class("ecomlib-lab")
+        self.add_class("ecomlib-panel")
+        if presenter:
+            self.add_class("ecomlib-presenter")
+        self.refresh()
+
+    # --- actions ------------------------------------------------------------------------------------------
+
+    def fire(self, user_id: OrderId | None = None, amount: Amount | None = None) -> None:
+        """One order; without arguments, what the fields say."""
+        self.desk.fire(
+            self._customer.value if user_id is None else user_id, self._amount.value if amount is None else amount
+        )
+        self.refresh()
+
+    def fire_many(self, n: int = 100) -> None:
+        """The next day's customers."""
+        self.desk.fire_many(n)
+        self.refresh()
+
+    def pay(self) -> None:
+        self.desk.pay()
+        self.refresh()
+
+    def ship(self) -> None:
+        self.desk.ship()
+        self.refresh()
+
+    def cancel(self) -> None:
+        self.desk.cancel()
+        self.refresh()
+
+    def fail(self, service: str, attempts: Iterable[int] = (1,), when: When = "before") -> None:
+        """From now on, until `repair`, the service fails at these attempts of each delivery."""
+        self.desk.fail(service, attempts, when)
+        self.refresh()
+
+    def repair(self) -> None:
+        self.desk.repair()
+        self.refresh()
+
+    def redeliver(self) -> None:
+        """All dead letters."""
+        self.desk.redeliver()
+        self.refresh()
+
+    def reset(self) -> None:
+        """A new shop."""
+        self.desk.reset()
+        self.refresh()
+
+    # --- what is shown ------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Show the shop as it is now: for orders that came another way than through this panel."""
+        desk, n = self.desk, 6 if self._large else 12
+        self._message.value = view.message(desk.message)
+        self._counters.value = view.counters(desk.counters())
+        self._rows.value = view.attempts(desk.rows(n), errors=not self._large)
+        self._letters.value = view.dead_letters(desk.dead_letters, 3 if self._large else 5)
+        planned = "; ".join(f"✗ {service} fails {when}" for service, when in desk.shop.faults.planned.items())
+        self._faults.value = view.note(planned or "✓ Every service works.", "faults")
+        figure = charts.attempts(
+            charts.attempts_frame(desk.attempts_by_service()), size=LARGE_CHART if self._large else CHART
+        )
+        self.image.value = charts.png(figure)
+        self.image.tooltip = charts.alt(figure)
+
+    def __repr__(self) -> str:
+        return f"Panel: {self.desk!r}"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """With a picture, so that a saved notebook shows the panel where no kernel runs."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/plain": repr(self), "image/png": charts.picture(self.image.value)}
+
+    # --- layout -------------------------------------------------------------------------------------------
+
+    def _controls(self) -> list[Any]:
+        return [
+            _row(
+                self._amount, self._customer, self._button("fire", "Fire an order", self.fire, "primary"),
+                self._button("fire-many", "Fire a hundred", self.fire_many), self._button("pay", "Pay", self.pay),
+                self._button("ship", "Ship", self.ship), self._button("cancel", "Cancel", self.cancel),
+                self._button("reset", "Reset", self.reset, "warning"),
+            ),
+            _row(*self._fault_controls(), self._button("repair", "Repair", self.repair), self._faults),
+            self._message,
+            self._counters,
+            self._tables(),
+        ]  # fmt: skip
+
+    def _presenter(self) -> list[Any]:
+        faults = [
+            self._button(f"fault-{n}", label, partial(self.fail, *plan), "danger")
+            for n, (label, plan) in enumerate(ONE_CLICK_FAULTS.items(), 1)
+        ]
+        return [
+            _row(
+                self._button("fire", "Fire an order", self.fire, "primary"),
+                self._button("fire-many", "Fire a hundred", self.fire_many), self._button("pay", "Pay", self.pay),
+                self._button("ship", "Ship", self.ship), self._button("cancel", "Cancel", self.cancel),
+                self._button("reset", "Reset", self.reset, "warning"),
+            ),
+            _row(*faults, self._button("repair", "Repair", self.repair)),
+            self._message,
+            self._counters,
+            self._tables(),
+            _row(self._amount, self._customer),
+            _row(*self._fault_controls()),
+            self._faults,
+        ]  # fmt: skip
+
+    def _fault_controls(self) -> list[Any]:
+        return [self._service, self._attempts, self._when, self._button("fail", "Break it", self._fail, "danger")]
+
+    def _tables(self) -> Any:
+        redeliver = self._button("redeliver", "Redeliver all dead letters", self.redeliver)
+        left, right = widgets.VBox([self._rows]), widgets.VBox([self.image, self._letters, redeliver])
+        left.add_class("ecomlib-left")
+        right.add_class("ecomlib-right")
+        columns = widgets.HBox([left, right])
+        columns.add_class("ecomlib-columns")
+        return columns
+
+    def _fail(self) -> None:
+        self.fail(self._service.value, self._attempts.value, self._when.value)
+
+    def _button(self, name: str, label: str, action: Callable[[], None], style: str = "") -> Any:
+        button = widgets.Button(description=label, button_style=style)
+        button.add_class(f"ecomlib-{name}")
+        button.on_click(lambda _: self._safely(action))
+        return button
+
+    def _safely(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # a callback has no other place to show it
+            self.desk.message = Message(f"{type(error).__name__}: {error}", ok=False)
+            self._message.value = view.message(self.desk.message)
+
+
+def presenter(shop: Shop | None = None) -> Panel:
+    """The panel for a projector."""
+    return Panel(shop, presenter=True)
+
+
+def _field(name: str, label: str, value: str) -> Any:
+    field = widgets.Text(value=value, description=label, layout={"width": "auto"}, style={"description_width": "auto"})
+    field.add_class(f"ecomlib-{name}")
+    return field
+
+
+def _choice(name: str, label: str, options: dict[str, Any]) -> Any:
+    choice = widgets.Dropdown(
+        options=list(options.items()), description=label, layout={"width": "auto"}, style={"description_width": "auto"}
+    )
+    choice.add_class(f"ecomlib-{name}")
+    return choice
+
+
+def _row(*children: Any) -> Any:
+    row = widgets.HBox(children)
+    row.add_class("ecomlib-row")
+    return row

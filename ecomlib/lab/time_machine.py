@@ -1,0 +1,108 @@
+"""The time machine: a slider over all that happened, with totals and a chart as they stood then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import ipywidgets as widgets
+
+from ecomlib.errors import EcomlibError
+from ecomlib.lab import charts, view
+from ecomlib.lab.desk import Message
+from ecomlib.lab.history import History, Source
+
+CHARTS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "Orders by hour": ("hours", charts.orders_by_hour),
+    "Orders by day": ("days", charts.orders_by_day),
+    "Revenue by day": ("days", charts.revenue_by_day),
+    "Orders by month": ("months", charts.orders_by_month),
+    "Revenue by month": ("months", charts.revenue_by_month),
+    "How long each stage takes": ("delays", charts.delays),
+}
+
+
+class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+    """Opens at the end. The pale outline behind the chart is the whole history; what had happened is drawn over it.
+
+    `source` is a log, its folder, a shop, or a list of records or events; it is read once. Raises what reading raises.
+    """
+
+    def __init__(self, source: Source, *, presenter: bool = False) -> None:
+        self.history = History(source)
+        end = len(self.history)
+        self.offset, self._error = end, self.history.damage
+        self._whole = charts.frames(self.history.at(end))
+        self._size = charts.PRESENTER if presenter else charts.NORMAL
+        self.slider = widgets.IntSlider(end, 0, max(end, 1), description="Event", layout={"width": "100%"})
+        self.slider.add_class("ecomlib-slider")
+        self.chart = widgets.Dropdown(options=list(CHARTS), value=self._telling(), description="Chart")
+        self.chart.add_class("ecomlib-which")
+        self.image = widgets.Image(format="png", width=self._size.width, height=self._size.height)
+        self.image.add_class("ecomlib-chart")
+        self._said, self._table = widgets.HTML(), widgets.HTML()
+        columns = widgets.HBox([self._table, self.image])
+        columns.add_class("ecomlib-columns")
+        super().__init__([widgets.HTML(view.style()), self.slider, self._said, columns, self.chart])
+        for name in ("lab", "time-machine", *(["presenter"] if presenter else [])):
+            self.add_class(f"ecomlib-{name}")
+        self.refresh()
+        self.slider.observe(lambda change: self.go(change.new), "value")
+        self.chart.observe(lambda _: self.refresh(), "value")
+
+    def go(self, offset: int) -> None:
+        """Show the shop after that many events. An offset that is not there changes nothing, and is said."""
+        try:
+            self.history.at(offset)
+        except EcomlibError as error:
+            self._error = str(error)
+        else:
+            self.offset, self._error = offset, None
+        self.refresh()
+        if self.slider.value != self.offset:
+            self.slider.value = self.offset
+
+    def go_to(self, time: datetime) -> None:
+        """Show the shop as it was at that time: before the first event that happened later."""
+        try:
+            self.go(self.history.offset_at(time))
+        except EcomlibError as error:
+            self._error = str(error)
+            self.refresh()
+
+    @property
+    def totals(self) -> dict[str, int | str]:
+        return self.history.at(self.offset).totals()
+
+    def refresh(self) -> None:
+        analytics = self.history.at(self.offset)
+        self._said.value = view.message(Message(self._error or self._latest(), ok=self._error is None))
+        rows = [(name, str(value)) for name, value in analytics.totals().items()]
+        self._table.value = view.table("Totals", ("What", "How many"), rows, empty="", name="totals")
+        name, draw = CHARTS[self.chart.value]
+        figure = draw(charts.frames(analytics)[name], whole=self._whole[name], size=self._size)
+        self.image.value = charts.png(figure)
+        self.image.tooltip = charts.alt(figure)
+
+    def _latest(self) -> str:
+        place = f"Event {self.offset} of {len(self.history)}"
+        if not self.offset:
+            return f"{place}: nothing has happened yet"
+        event = self.history.events[self.offset - 1]
+        return f"{place}: {event.time:%Y-%m-%d %H:%M} {event!r}"
+
+    def _telling(self) -> str:
+        days = len(self._whole["days"])
+        return "Orders by hour" if days < 3 else "Orders by day" if days < 40 else "Orders by month"
+
+    def __repr__(self) -> str:
+        t = self.totals
+        place = f"event {self.offset} of {len(self.history)}"
+        said = f"TimeMachine: {place} | orders {t['orders']}, paid {t['paid']}, revenue {t['revenue']}"
+        return f"{said} | ✗ {self._error}" if self._error else said
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """With a picture, so that a saved notebook shows it where no kernel runs."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/plain": repr(self), "image/png": charts.picture(self.image.value)}
