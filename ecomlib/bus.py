@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Self
 
 from ecomlib.clock import Clock, SystemClock
-from ecomlib.errors import BusFull, NoSubscriber, NotDrained, NotSubscribed
+from ecomlib.errors import BadEvent, BadPattern, BusFull, LogError, NoSubscriber, NotDrained, NotSubscribed
 from ecomlib.events import Event
 from ecomlib.ports import Attempt, DeadLetter, Handler, Log, Receipt, Retry
 from ecomlib.scheduler import Scheduler
@@ -38,7 +38,7 @@ class EventBus:
         """`limit` bounds each queue. `keep` bounds the attempts and the history: the latest ones are kept."""
         self.log, self.topic, self.retry, self.threads, self.limit = log, topic, retry, threads, limit
         self._scheduler = Scheduler(clock or SystemClock(), keep)
-        self._registry = Registry()
+        self._registry = Registry(on_cancel=self._cancel)
         self._history: deque[Event] = deque(maxlen=keep)
         self._publishing = threading.Lock()  # one publisher at a time: the log and every queue see the same order
 
@@ -50,6 +50,8 @@ class EventBus:
         Raises `BusFull` where a queue has no room within `wait` seconds, with nothing logged and nothing queued;
         inside a handler it does not wait. With `mandatory`, raises `NoSubscriber` where nobody subscribes.
         """
+        if not isinstance(event, Event):
+            raise BadEvent(f"{event!r:.40} is no event: publish(Event('order.created', {{'order_id': 1}})).")
         deadline = time.monotonic() + wait if wait else 0.0
         while True:
             with self._publishing:
@@ -58,7 +60,7 @@ class EventBus:
                 if full is None:
                     if mandatory and not subscriptions:
                         raise NoSubscriber(f"Nobody subscribes to {event.type!r}: it was not published.")
-                    position = self.log.append(self.topic, event)[0] if self.log else None
+                    position = self.log.append(self.topic, event)[0] if self.log is not None else None
                     with self._scheduler.lock:
                         self._history.append(event)
                         for subscription in subscriptions:
@@ -92,11 +94,9 @@ class EventBus:
         second delivery is meant.
         """
         if not patterns:
-            raise NotSubscribed("Subscribe to at least one pattern; '#' takes every event.")
+            raise BadPattern("Subscribe to at least one pattern; '#' takes every event.")
         with self._publishing:
-            subscription = self._registry.make(name, patterns, handler, ordered, retry or self.retry)
-            subscription.on_cancel = self._cancel
-            return subscription
+            return self._registry.make(name, patterns, handler, ordered, retry or self.retry)
 
     def subscribe_dead_letters(
         self, *, handler: Callable[[DeadLetter], object], name: str | None = None, retry: Retry | None = None
@@ -107,8 +107,8 @@ class EventBus:
         """
         with self._publishing:
             subscription = self._registry.make(name, (), handler, True, retry or self.retry)
-            subscription.on_cancel = self._cancel
-            self._scheduler.dead_letter_subscriptions.append(subscription)
+            with self._scheduler.lock:
+                self._scheduler.dead_letter_subscriptions.append(subscription)
             return subscription
 
     def unsubscribe(self, *patterns: str, handler: Callable[..., object]) -> int:
@@ -126,12 +126,9 @@ class EventBus:
         return sum(s.cancel() for s in self.subscriptions)
 
     def _cancel(self, subscription: Subscription) -> int:
-        dropped = self._scheduler.cancel(subscription)
         with self._publishing:
             self._registry.remove(subscription)
-            if subscription in self._scheduler.dead_letter_subscriptions:
-                self._scheduler.dead_letter_subscriptions.remove(subscription)
-        return dropped
+            return self._scheduler.cancel(subscription)
 
     # --- deliver ------------------------------------------------------------------------------------------
 
@@ -158,11 +155,8 @@ class EventBus:
             while time.monotonic() < deadline and self._scheduler.step(deadline):
                 pass
         if not self._scheduler.wait_for(lambda: self._scheduler.open == 0, deadline):
-            left = [f"{s.name} (running)" if s.running else s.name for s in self._busy()]
-            raise NotDrained(f"After {timeout:g} s deliveries are left for: {', '.join(left)}. They go on.")
-
-    def _busy(self) -> list[Subscription]:
-        return [s for s in self.subscriptions if s.queue or s.running or s.held]
+            left = ", ".join(self._scheduler.left())
+            raise NotDrained(f"After {timeout:g} s deliveries are left for: {left}. They go on.")
 
     def redeliver(self, letter: DeadLetter) -> None:
         """Queue the dead letter's event again for the subscription that failed; the log gets no second record.
@@ -184,26 +178,24 @@ class EventBus:
     def replay(self, *names: str, start: int = 0, end: int | None = None) -> int:
         """Deliver the log's events again, to the named subscriptions only; the log gets no second record.
 
-        Meant for handlers without effects outside: an email sender that is named here sends its emails again.
-        Returns how many deliveries it queued; where a queue is full it first lets that queue empty.
+        Meant for handlers without effects outside: an email sender that is named here sends its emails again. It ends
+        where the log ended when it began. Returns how many deliveries it queued; drains the bus where a queue is full.
         """
         if self.log is None:
-            raise NotSubscribed("This bus has no log to replay: make it with EventBus(log=...).")
-        unknown = [name for name in names if name not in self._registry.by_name]
-        if unknown or not names:
-            raise NotSubscribed(
-                f"Name the subscriptions to replay to, out of {sorted(self._registry.by_name)}; "
-                f"not {unknown or 'nobody'}."
-            )
-        count = 0
-        for record in self.log.read(self.topic, start, end=end):
-            for subscription in self._registry.route(record.event.type):
-                if subscription.name in names:
-                    if len(subscription.queue) >= self.limit:
-                        self.drain(timeout=60)
-                    with self._scheduler.lock:
-                        self._scheduler.add(subscription, record.event)
-                    count += 1
+            raise LogError("This bus has no log to replay: make it with EventBus(log=...).")
+        have = sorted(s.name for s in self.subscriptions)
+        if not names or not set(names) <= set(have):
+            raise NotSubscribed(f"Name the subscriptions to replay to, out of {have}; not {list(names) or 'nobody'}.")
+        count, last = 0, self.log.end(self.topic)
+        for record in self.log.read(self.topic, start, end=last if end is None else min(end, last)):
+            with self._publishing:
+                route = self._registry.route(record.event.type)
+            for subscription in [s for s in route if s.name in names]:
+                if len(subscription.queue) >= self.limit:
+                    self.drain(timeout=60)
+                with self._scheduler.lock:
+                    self._scheduler.add(subscription, record.event)
+                count += 1
         return count
 
     # --- worker threads -----------------------------------------------------------------------------------

@@ -74,3 +74,12 @@ class DamagedRecord(LogError):
         self.topic, self.partition, self.offset = topic, partition, offset
         self.position = position  # in bytes from the start of the partition's file
         self.resume = resume
+
+
+def named(error: BaseException) -> str:
+    """The error's class and its text, even where the text itself can't be made."""
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"(its text can't be read: {type(broken).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
+from ecomlib.errors import BadInput
 from ecomlib.events import Event
 
 Handler = Callable[[Event], object]
@@ -70,6 +71,10 @@ class Retry:
     attempts: int = 3
     pause: float = 0.1
     longest: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or not (0 <= self.pause <= 86_400 and 0 <= self.longest <= 86_400):
+            raise BadInput(f"{self}: a delivery gets one attempt at least, and a pause is 0 seconds to a day.")
 
     def wait(self, failed: int) -> float:
         """The pause in seconds after that many failed attempts."""

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 
 from ecomlib.clock import Clock
-from ecomlib.errors import NotDrained, Permanent, WrongPlace
+from ecomlib.errors import NotDrained, Permanent, WrongPlace, named
 from ecomlib.events import Event
 from ecomlib.ports import Attempt, DeadLetter, Outcome
 from ecomlib.subscriptions import Delivery, Item, Subscription
@@ -35,11 +35,11 @@ class Scheduler:
         self._ready: deque[Subscription] = deque()
         self._retries: list[tuple[datetime, int, Subscription, Delivery]] = []  # a heap: what is due first, first
         self._order = itertools.count()
-        self._running = 0
+        self._running: set[Subscription] = set()
         self._work = threading.Condition(self.lock)  # for idle workers: something may be ready
         self._idle = 0
-        self._ended = threading.Condition(self.lock)  # for those who wait for an end, or for room in a queue
-        self._watchers = 0
+        self._changed = threading.Condition(self.lock)  # for those who wait for the end, or for room in a queue
+        self._awaited: list[Callable[[], bool]] = []  # what they wait for
         self._here = threading.local()
         self._workers: list[threading.Thread] = []
         self._stopping = False
@@ -66,6 +66,8 @@ class Scheduler:
             if s.cancelled:
                 return 0
             s.cancelled = True
+            if s in self.dead_letter_subscriptions:
+                self.dead_letter_subscriptions.remove(s)
             if s.listed:
                 self._ready.remove(s)
             kept = [entry for entry in self._retries if entry[2] is not s]
@@ -74,7 +76,7 @@ class Scheduler:
             self._retries = kept
             s.queue.clear()
             self.open -= dropped
-            self._ended.notify_all()
+            self._tell()
         return dropped
 
     # --- taking out ---------------------------------------------------------------------------------------
@@ -85,11 +87,13 @@ class Scheduler:
             return None
         if not self._ready and not self._running:
             self.clock.advance_to(self._retries[0][0])  # all is idle, so a simulated clock may move on
-        now = self.clock.now()
+        now, due = self.clock.now(), []
         while self._retries and self._retries[0][0] <= now:
-            _, _, s, delivery = heappop(self._retries)
-            s.held = False
+            due.append(heappop(self._retries)[2:])
+        for s, delivery in reversed(due):  # each goes to the front, so the first comes last
             s.queue.appendleft(delivery)
+        for s, _ in due:
+            s.held = False
             self._list(s)
         return (self._retries[0][0] - now).total_seconds() if self._retries else None
 
@@ -99,77 +103,79 @@ class Scheduler:
             return None
         s = self._ready.popleft()
         s.listed, s.running = False, True
-        self._running += 1
+        self._running.add(s)
         if self._retries and self._idle:
             self._work.notify()  # this thread will be busy: another must watch for the next retry
-        return s, s.queue.popleft()
+        delivery = s.queue.popleft()
+        self._tell()
+        return s, delivery
 
     def attempt(self, s: Subscription, delivery: Delivery, *, in_worker: bool = False) -> None:
         """Call the handler, then say what becomes of the delivery. Lock not held."""
-        item, number, last = delivery
-        outcome: Outcome = "handled"
         reason: str | None = None
+        permanent = False
         self._here.handling = True
         began = time.perf_counter()
         try:
-            s.handler(item)
+            s.handler(delivery[0])
         except BaseException as error:
             if not in_worker and not isinstance(error, Exception):
                 self._give_back(s, delivery)  # Ctrl+C stops whoever runs the bus; the delivery is not lost
                 raise
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            gone = number >= last or s.cancelled or isinstance(error, Permanent)
-            outcome = "dead" if gone else "failed"
+            reason, permanent = named(error), isinstance(error, Permanent)
         finally:
             self._here.handling = False
-        self._end(s, delivery, outcome, time.perf_counter() - began, reason)
+        self._end(s, delivery, time.perf_counter() - began, reason, permanent)
 
-    def _end(self, s: Subscription, delivery: Delivery, outcome: Outcome, took: float, reason: str | None) -> None:
+    def _end(self, s: Subscription, delivery: Delivery, took: float, reason: str | None, permanent: bool) -> None:
         item, number, last = delivery
         event = item if isinstance(item, Event) else item.event
         with self.lock:
             s.running = False
-            self._running -= 1
+            self._running.discard(s)
+            outcome: Outcome = "handled"
+            if reason is not None:  # a cancelled subscription gets no retry: its dead letter says what was lost
+                outcome = "dead" if permanent or number >= last or s.cancelled else "failed"
             s.counts[outcome] += 1
             self.attempts.append(Attempt(event, s.name, number, outcome, took, reason))
-            if outcome == "failed" and not s.cancelled:
+            if outcome == "failed":
                 due = self.clock.now() + timedelta(seconds=s.retry.wait(number - (last - s.retry.attempts)))
                 heappush(self._retries, (due, next(self._order), s, (item, number + 1, last)))
                 s.held = s.ordered
             else:
                 self.open -= 1
             if outcome == "dead":
-                letter = DeadLetter(event, s.name, number, reason or "")
+                letter = DeadLetter(event, s.name, number, str(reason))
                 self.dead.append((letter, s, item))
                 if isinstance(item, Event):  # a handler of dead letters that fails must not feed itself
                     for listener in self.dead_letter_subscriptions:
                         self.add(listener, letter)
             self._list(s)
-            if self._watchers:
-                self._ended.notify_all()
+            self._tell()
 
     def _give_back(self, s: Subscription, delivery: Delivery) -> None:
         with self.lock:
             s.running = False
-            self._running -= 1
+            self._running.discard(s)
             if s.cancelled:
                 self.open -= 1
             else:
                 s.queue.appendleft(delivery)
                 self._list(s)
+            self._tell()
 
     # --- without threads ----------------------------------------------------------------------------------
 
     def step(self, deadline: float | None = None) -> bool:
         """One attempt in the calling thread; waits for a retry if that is all that is left. False: nothing to do."""
         self.refuse_inside_a_handler("Deliveries can't be run")
-        if self._workers:
+        if self.has_workers:
             raise WrongPlace("The worker threads deliver already: call drain() to wait for them.")
         with self.lock:
             due = self._wake_retries()
             while not self._ready and due is not None and (deadline is None or time.monotonic() < deadline):
                 left = due if deadline is None else min(due, deadline - time.monotonic())
-                self._work.wait(max(left, 0))
+                self._rest(max(left, 0))
                 due = self._wake_retries()
             task = self._take()
         if task is None:
@@ -181,17 +187,21 @@ class Scheduler:
 
     @property
     def has_workers(self) -> bool:
-        return bool(self._workers)
+        return any(worker.is_alive() for worker in self._workers)
 
     def start(self, threads: int) -> None:
-        if self._workers:
+        if self.has_workers:
             raise WrongPlace("The worker threads run already.")
         self._stopping = False
-        self._workers = [
-            threading.Thread(target=self._serve, name=f"bus worker {n}", daemon=True) for n in range(1, threads + 1)
-        ]
-        for worker in self._workers:
-            worker.start()
+        self._workers = []
+        try:
+            for n in range(1, threads + 1):
+                worker = threading.Thread(target=self._serve, name=f"bus worker {n}", daemon=True)
+                worker.start()
+                self._workers.append(worker)
+        except RuntimeError:  # the machine has no more threads, or none at all
+            self.stop(timeout=5)
+            raise
 
     def stop(self, timeout: float) -> None:
         """Running deliveries end; those that wait stay in their queues. Raises `NotDrained` where one does not."""
@@ -214,23 +224,40 @@ class Scheduler:
                     task = self._take()
                     if task is not None:
                         break
-                    self._idle += 1
-                    self._work.wait(due)
-                    self._idle -= 1
+                    self._rest(due)
                 else:
                     return
             self.attempt(*task, in_worker=True)
 
     # --- waiting ------------------------------------------------------------------------------------------
 
+    def _rest(self, seconds: float | None) -> None:
+        """Lock held. Wait until something may be ready."""
+        self._idle += 1
+        try:
+            self._work.wait(seconds)
+        finally:
+            self._idle -= 1
+
+    def _tell(self) -> None:
+        """Lock held. Wake those whose condition has come true."""
+        if self._awaited and any(holds() for holds in self._awaited):
+            self._changed.notify_all()
+
     def wait_for(self, condition: Callable[[], bool], deadline: float) -> bool:
         """Block until `condition` holds (it is asked under the lock) or `deadline` (of `time.monotonic`) is past."""
         with self.lock:
-            self._watchers += 1
+            self._awaited.append(condition)
             try:
-                return self._ended.wait_for(condition, max(deadline - time.monotonic(), 0))
+                return self._changed.wait_for(condition, max(deadline - time.monotonic(), 0))
             finally:
-                self._watchers -= 1
+                self._awaited.remove(condition)
+
+    def left(self) -> list[str]:
+        """The subscriptions whose deliveries have not all ended, a cancelled one that still runs included."""
+        with self.lock:
+            busy = {*self._running, *self._ready, *(entry[2] for entry in self._retries)}
+            return sorted(f"{s.name} (running)" if s.running else s.name for s in busy)
 
     @property
     def inside_a_handler(self) -> bool:

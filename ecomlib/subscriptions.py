@@ -22,20 +22,26 @@ class Subscription:
     """One handler and its queue. A context manager: it is cancelled at the end of the block."""
 
     def __init__(
-        self, name: str, patterns: tuple[str, ...], handler: Callable[[Any], object], ordered: bool, retry: Retry
+        self,
+        name: str,
+        patterns: tuple[str, ...],
+        handler: Callable[[Any], object],
+        ordered: bool,
+        retry: Retry,
+        on_cancel: Callable[[Subscription], int],
     ) -> None:
         self.name, self.patterns, self.handler, self.ordered, self.retry = name, patterns, handler, ordered, retry
+        self._on_cancel = on_cancel
         self.counts: Counter[Outcome] = Counter()  # attempts by outcome, from the first one on
         self.queue: deque[Delivery] = deque()
         self.running = False
         self.held = False  # a failed delivery waits for its retry, and the later ones behind it
         self.listed = False  # it stands in the ready list
         self.cancelled = False
-        self.on_cancel: Callable[[Subscription], int] = lambda _: 0
 
     def cancel(self) -> int:
         """No delivery begins after this returns; one that runs may still end. Says how many waiting ones it dropped."""
-        return self.on_cancel(self)
+        return self._on_cancel(self)
 
     def __repr__(self) -> str:
         return f"<Subscription {self.name} to {', '.join(self.patterns)}{' (cancelled)' if self.cancelled else ''}>"
@@ -48,9 +54,10 @@ class Subscription:
 
 
 class Registry:
-    """Not safe by itself: the bus holds its lock around every call but `route`'s look-up of a known type."""
+    """Not safe by itself: the bus holds its lock around every call."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_cancel: Callable[[Subscription], int]) -> None:
+        self._on_cancel = on_cancel
         self.by_name: dict[str, Subscription] = {}
         self.routes: dict[str, tuple[Subscription, ...]] = {}
         self._index: PatternIndex[Subscription] = PatternIndex()
@@ -61,7 +68,7 @@ class Registry:
         """Check that it may be added, name it if need be, and add it."""
         if not callable(handler):
             raise TypeError(f"A handler is a function that takes an event, not {handler!r:.60}.")
-        if inspect.iscoroutinefunction(handler):
+        if any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))):
             raise TypeError(f"{_name(handler)!r} is async: the bus calls ordinary functions. Wrap it in asyncio.run.")
         for pattern in patterns:
             check_pattern(pattern)
@@ -75,14 +82,15 @@ class Registry:
             own = _name(handler)
             numbered = (f"{own}-{k}" for k in range(2, len(self.by_name) + 3))
             name = own if own not in self.by_name else next(n for n in numbered if n not in self.by_name)
-        subscription = Subscription(name, tuple(dict.fromkeys(patterns)), handler, ordered, retry)
+        subscription = Subscription(name, tuple(dict.fromkeys(patterns)), handler, ordered, retry, self._on_cancel)
         self.by_name[name] = subscription
         self._reindex()
         return subscription
 
     def remove(self, subscription: Subscription) -> None:
-        self.by_name.pop(subscription.name, None)
-        self._reindex()
+        if self.by_name.get(subscription.name) is subscription:  # the name may have passed on to another
+            del self.by_name[subscription.name]
+            self._reindex()
 
     def withdraw(self, patterns: tuple[str, ...], handler: Callable[..., object]) -> list[Subscription]:
         """Take the patterns (all, where none is named) from the handler. Returns the subscriptions left with none."""
@@ -94,10 +102,11 @@ class Registry:
                 f"{_name(handler)!r} is not subscribed to {', '.join(map(repr, strange)) or 'anything'}; "
                 f"it has: {', '.join(map(repr, have)) or 'nothing'}."
             )
-        for s in mine:
+        meant = [s for s in mine if not patterns or set(patterns) & set(s.patterns)]
+        for s in meant:
             s.patterns = tuple(p for p in s.patterns if patterns and p not in patterns)
         self._reindex()
-        return [s for s in mine if not s.patterns]
+        return [s for s in meant if not s.patterns]
 
     def route(self, type: str) -> tuple[Subscription, ...]:
         """Each subscription once, however many of its patterns match, in the order in which they subscribed."""
