@@ -4,6 +4,8 @@ Where a chart takes `whole`, the frame of a whole history, it draws that as a pa
 so a time machine shows how far the day has come.
 """
 
+# ruff: noqa: I001  (two lines of names read better than one name a line)
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,36 +16,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ecomlib.lab.figures import (
-    BLUE,
-    FAINT,
-    GREEN,
-    INK,
-    NORMAL,
-    ORANGE,
-    PRESENTER,
-    VERMILION,
-    Size,
-    alt,
-    blank,
-    describe,
-    picture,
-    png,
-    points,
-    show,
-)
+from ecomlib.lab.desk import WORDS
+from ecomlib.lab.figures import BLUE, FAINT, GREEN, INK, NORMAL, ORANGE, PRESENTER, VERMILION
+from ecomlib.lab.figures import Size, alt, blank, describe, picture, png, points, show
 from ecomlib.lab.frames import attempts_frame, frames
+from ecomlib.ports import Outcome
 
 __all__ = [
     "NORMAL", "PRESENTER", "Size", "alt", "attempts", "attempts_frame", "delays", "frames", "orders_by_day",
     "orders_by_hour", "orders_by_month", "picture", "png", "revenue_by_day", "revenue_by_month", "show",
 ]  # fmt: skip
 
-OUTCOMES = {  # in words, and with colour and hatch: neither has to be seen
-    "handled": ("✓ handled", BLUE, ""),
-    "failed": ("✗ tried again", ORANGE, "//"),
-    "dead": ("✗ dead letter", VERMILION, "xx"),
-}
+# Neither colour nor hatch has to be seen: the words say the same.
+STYLES: dict[Outcome, tuple[str, str]] = {"handled": (BLUE, ""), "failed": (ORANGE, "//"), "dead": (VERMILION, "xx")}
 TICKS = {"1 min": 1 / 60, "1 hour": 1.0, "1 day": 24.0, "10 days": 240.0}
 SHORTEST, LARGEST = 1 / 60, 24 * 120.0  # hours: a delay outside is drawn at the edge
 BARS = 62  # more than these are drawn as one area
@@ -51,16 +36,16 @@ BARS = 62  # more than these are drawn as one area
 
 def attempts(frame: pd.DataFrame, *, size: Size = NORMAL, title: str = "Attempts by service") -> Figure:
     """One bar for each service: how many attempts it handled, failed and retried, and gave up."""
-    figure, axes = blank(title, size, left=7.6 * size.font, bottom=1.9)
+    figure, axes = blank(title, size, left=7.6 * size.font, bottom=2.4)
     most = max([*frame.sum(axis=1), 1])
     start = np.zeros(len(frame))
-    for outcome, (words, colour, hatch) in OUTCOMES.items():
+    for outcome, (colour, hatch) in STYLES.items():
         widths = frame[outcome].to_numpy(float)
         axes.barh(range(len(frame)), widths, left=start, color=colour, hatch=hatch, edgecolor="white", height=0.66,
-                  linewidth=0, label=words)  # fmt: skip
+                  linewidth=0, label=WORDS[outcome])  # fmt: skip
         start += widths
     for place, row in enumerate(frame.itertuples()):
-        said = "  ".join(f"{getattr(row, o)} {OUTCOMES[o][0][0]}" for o in OUTCOMES if getattr(row, o))
+        said = "  ".join(f"{getattr(row, o)} {WORDS[o][0]}" for o in WORDS if getattr(row, o))
         axes.text(start[place] + most * 0.02, place, said or "0", va="center", fontsize=points(size), color=INK)
     room = 1 - 9.6 * size.font / (size.width - 7.6 * size.font)  # what the numbers leave of the width to the bars
     axes.set(xlim=(0, most / max(room, 0.3)), ylim=(max(len(frame), 5) - 0.5, -0.5))

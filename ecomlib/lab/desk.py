@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from ecomlib.services.orders import ALLOWED, Amount, Order, OrderId
 from ecomlib.shop import Shop
 from ecomlib.traffic import run, simulate
 
-OUTCOMES: tuple[Outcome, ...] = ("handled", "failed", "dead")
+WORDS: dict[Outcome, str] = {"handled": "✓ handled", "failed": "✗ tried again", "dead": "✗ dead letter"}
+OUTCOMES = tuple(WORDS)
 CUSTOMER, AMOUNT = "100", "50.00"
 PAST = {"pay": "paid", "ship": "shipped", "cancel": "cancelled"}
 FIRST = {"pay": "fire one", "ship": "pay one", "cancel": "fire one"}
@@ -211,9 +213,13 @@ class Desk:
 
 
 def _row(attempt: Attempt) -> Row:
-    event, _, number, outcome, _, error = attempt
-    words = {"handled": "✓ handled", "failed": "✗ failed, tried again", "dead": "✗ dead letter"}
-    return Row(event.type, event.subject or "", attempt.subscription, number, words[outcome], error or "")
+    event, service, number, outcome, _, error = attempt
+    return Row(event.type, event.subject or "", service, number, WORDS[outcome], said(error or ""))
+
+
+def said(error: str) -> str:
+    """Errors that ecomlib raises are sentences: they need no class before them."""
+    return re.sub(r"^(InjectedFault|Permanent|SendFailed): ", "", error)
 
 
 def _reactions(attempts: Iterable[Attempt]) -> list[str]:

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from ecomlib.faults import EVERY, When
 from ecomlib.lab import charts, view
 from ecomlib.lab.desk import AMOUNT, CUSTOMER, Desk, Message
+from ecomlib.lab.picture import Picture
 from ecomlib.services.orders import Amount, OrderId
 from ecomlib.shop import Shop
 
@@ -22,7 +23,8 @@ ONE_CLICK_FAULTS: dict[str, tuple[str, Iterable[int], When]] = {
     "Email always fails": ("email", EVERY, "before"),
     "SMS dies after its work": ("sms", (1,), "after"),
 }
-CHART, LARGE_CHART = charts.Size(480, 290, 13), charts.Size(540, 310, 20)
+LARGE = ("orders", "paid", "revenue", "emails", "sms", "failed", "dead letters")  # the counters for a projector
+CHART, LARGE_CHART = charts.Size(440, 280, 13), charts.Size(490, 310, 20)
 
 
 class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
@@ -41,9 +43,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         self._when = _choice("when", "", WHEN)
         self._message, self._counters, self._faults = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._rows, self._letters, self._caption = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        size = LARGE_CHART if presenter else CHART
-        self.image = widgets.Image(format="png", width=size.width, height=size.height)
-        self.image.add_class("ecomlib-chart")
+        self.image = Picture(LARGE_CHART if presenter else CHART)
         super().__init__([widgets.HTML(view.style()), *(self._presenter() if presenter else self._controls())])
         self.add_class("ecomlib-lab")
         self.add_class("ecomlib-panel")
@@ -102,16 +102,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         """Show the shop as it is now: for orders that came another way than through this panel."""
         desk, n = self.desk, 6 if self._large else 12
         self._message.value = view.message(desk.message)
-        self._counters.value = view.counters(desk.counters())
+        numbers = desk.counters()
+        self._counters.value = view.counters({name: numbers[name] for name in LARGE} if self._large else numbers)
         self._rows.value = view.attempts(desk.rows(n), errors=not self._large)
         self._letters.value = view.dead_letters(desk.dead_letters, 3 if self._large else 5)
         planned = "; ".join(f"✗ {service} fails {when}" for service, when in desk.shop.faults.planned.items())
         self._faults.value = view.note(planned or "✓ Every service works.", "faults")
-        figure = charts.attempts(
-            charts.attempts_frame(desk.attempts_by_service()), size=LARGE_CHART if self._large else CHART
-        )
-        self.image.value = charts.png(figure)
-        self.image.tooltip = charts.alt(figure)
+        counts = charts.attempts_frame(desk.attempts_by_service())
+        self.image.show(charts.attempts(counts, size=LARGE_CHART if self._large else CHART))
 
     def __repr__(self) -> str:
         return f"Panel: {self.desk!r}"
@@ -119,7 +117,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """With a picture, so that a saved notebook shows the panel where no kernel runs."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/plain": repr(self), "image/png": charts.picture(self.image.value)}
+        return {**bundle, "text/plain": repr(self), "image/png": self.image.as_text()}
 
     # --- layout -------------------------------------------------------------------------------------------
 
@@ -129,7 +127,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
                 self._amount, self._customer, self._button("fire", "Fire an order", self.fire, "primary"),
                 self._button("fire-many", "Fire a hundred", self.fire_many), self._button("pay", "Pay", self.pay),
                 self._button("ship", "Ship", self.ship), self._button("cancel", "Cancel", self.cancel),
-                self._button("reset", "Reset", self.reset, "warning"),
+                self._button("reset", "Reset", self.reset),
             ),
             _row(*self._fault_controls(), self._button("repair", "Repair", self.repair), self._faults),
             self._message,
@@ -147,7 +145,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
                 self._button("fire", "Fire an order", self.fire, "primary"),
                 self._button("fire-many", "Fire a hundred", self.fire_many), self._button("pay", "Pay", self.pay),
                 self._button("ship", "Ship", self.ship), self._button("cancel", "Cancel", self.cancel),
-                self._button("reset", "Reset", self.reset, "warning"),
+                self._button("reset", "Reset", self.reset),
             ),
             _row(*faults, self._button("repair", "Repair", self.repair)),
             self._message,

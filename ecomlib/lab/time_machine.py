@@ -12,6 +12,7 @@ from ecomlib.errors import EcomlibError
 from ecomlib.lab import charts, view
 from ecomlib.lab.desk import Message
 from ecomlib.lab.history import History, Source
+from ecomlib.lab.picture import Picture
 
 CHARTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "Orders by hour": ("hours", charts.orders_by_hour),
@@ -21,6 +22,7 @@ CHARTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "Revenue by month": ("months", charts.revenue_by_month),
     "How long each stage takes": ("delays", charts.delays),
 }
+NORMAL, LARGE = charts.Size(740, 320, 13), charts.Size(780, 400, 20)
 
 
 class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
@@ -34,17 +36,17 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
         end = len(self.history)
         self.offset, self._error = end, self.history.damage
         self._whole = charts.frames(self.history.at(end))
-        self._size = charts.PRESENTER if presenter else charts.NORMAL
-        self.slider = widgets.IntSlider(end, 0, max(end, 1), description="Event", layout={"width": "100%"})
+        self._size = LARGE if presenter else NORMAL
+        self.slider = widgets.IntSlider(end, 0, max(end, 1), description="Event", layout={"flex": "1 1 300px"})
         self.slider.add_class("ecomlib-slider")
         self.chart = widgets.Dropdown(options=list(CHARTS), value=self._telling(), description="Chart")
         self.chart.add_class("ecomlib-which")
-        self.image = widgets.Image(format="png", width=self._size.width, height=self._size.height)
-        self.image.add_class("ecomlib-chart")
+        self.image = Picture(self._size)
         self._said, self._table = widgets.HTML(), widgets.HTML()
-        columns = widgets.HBox([self._table, self.image])
+        where, columns = widgets.HBox([self.slider, self.chart]), widgets.HBox([self._table, self.image])
+        where.add_class("ecomlib-row")
         columns.add_class("ecomlib-columns")
-        super().__init__([widgets.HTML(view.style()), self.slider, self._said, columns, self.chart])
+        super().__init__([widgets.HTML(view.style()), where, self._said, columns])
         for name in ("lab", "time-machine", *(["presenter"] if presenter else [])):
             self.add_class(f"ecomlib-{name}")
         self.refresh()
@@ -77,20 +79,18 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
 
     def refresh(self) -> None:
         analytics = self.history.at(self.offset)
-        self._said.value = view.message(Message(self._error or self._latest(), ok=self._error is None))
+        self._said.value = view.message(Message(self._error, ok=False)) if self._error else view.status(self._latest())
         rows = [(name, str(value)) for name, value in analytics.totals().items()]
         self._table.value = view.table("Totals", ("What", "How many"), rows, empty="", name="totals")
         name, draw = CHARTS[self.chart.value]
-        figure = draw(charts.frames(analytics)[name], whole=self._whole[name], size=self._size)
-        self.image.value = charts.png(figure)
-        self.image.tooltip = charts.alt(figure)
+        self.image.show(draw(charts.frames(analytics)[name], whole=self._whole[name], size=self._size))
 
     def _latest(self) -> str:
         place = f"Event {self.offset} of {len(self.history)}"
         if not self.offset:
             return f"{place}: nothing has happened yet"
         event = self.history.events[self.offset - 1]
-        return f"{place}: {event.time:%Y-%m-%d %H:%M} {event!r}"
+        return f"{place}: {event.time:%Y-%m-%d %H:%M}, {event.type} {event.subject or ''}"
 
     def _telling(self) -> str:
         days = len(self._whole["days"])
@@ -105,4 +105,4 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """With a picture, so that a saved notebook shows it where no kernel runs."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/plain": repr(self), "image/png": charts.picture(self.image.value)}
+        return {**bundle, "text/plain": repr(self), "image/png": self.image.as_text()}

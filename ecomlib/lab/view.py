@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from html import escape
 from importlib.resources import files
 
-from ecomlib.lab.desk import Message, Row
+from ecomlib.lab.desk import Message, Row, said
 from ecomlib.ports import DeadLetter
 
 
@@ -14,9 +15,13 @@ def style() -> str:
     return f"<style>{files('ecomlib.lab').joinpath('style.css').read_text(encoding='utf-8')}</style>"
 
 
-def message(said: Message) -> str:
-    kind = "ok" if said.ok else "error"
-    return f'<p class="ecomlib-said ecomlib-{kind}" role="status">{_marked(str(said))}</p>'
+def message(message: Message) -> str:
+    return status(str(message), "ok" if message.ok else "error")
+
+
+def status(text: str, kind: str = "ok") -> str:
+    """What screen readers say when it changes."""
+    return f'<p class="ecomlib-said ecomlib-{kind}" role="status">{_marked(text)}</p>'
 
 
 def counters(numbers: Mapping[str, int | str]) -> str:
@@ -29,18 +34,18 @@ def counters(numbers: Mapping[str, int | str]) -> str:
 
 def attempts(rows: Sequence[Row], *, errors: bool = True) -> str:
     """The latest first. Without `errors` a narrow table, for large type."""
-    heads = ("Event", "Order", "Service", "Attempt", "Outcome", *(("Error",) if errors else ()))
+    heads = ("Event", "Subject", "Service", "Attempt", "Outcome", *(("Error",) if errors else ()))
     cells = [(*map(str, row[: len(heads)]),) for row in rows]
     return table("Attempts, the latest first", heads, cells, empty="None yet.", name="attempts")
 
 
 def dead_letters(letters: Sequence[DeadLetter], shown: int) -> str:
     cells = [
-        (letter.event.type, letter.event.subject or "", letter.subscription, str(letter.attempts), letter.error)
+        (letter.event.type, letter.event.subject or "", letter.subscription, str(letter.attempts), said(letter.error))
         for letter in letters[-shown:][::-1]
     ]
     older = f" ({shown} of {len(letters)})" if len(letters) > shown else ""
-    heads = ("Event", "Order", "Service", "Attempts", "Error")
+    heads = ("Event", "Subject", "Service", "Attempts", "Error")
     return table(f"Dead letters{older}", heads, cells, empty="None: every delivery ended well.", name="letters")
 
 
@@ -65,4 +70,4 @@ def _marked(text: str) -> str:
 
 
 def _grouped(number: int | str) -> str:
-    return f"{number:,}" if isinstance(number, int) else escape(number)
+    return f"{number if isinstance(number, int) else Decimal(number):,}"

@@ -1,0 +1,28 @@
+"""The one place on a panel where its charts appear, one after the other, without flicker."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+from traitlets import Unicode
+
+from ecomlib.lab.figures import Size, alt, picture, png
+
+
+class Picture(widgets.Image):  # type: ignore[misc]  # ipywidgets ships no types
+    """Shows the figure that it is given, with the figure's description as its accessible name."""
+
+    # The browser's side of `tooltip` looks for a description, which an Image lacks.
+    description = Unicode("").tag(sync=True)
+
+    def __init__(self, size: Size) -> None:
+        super().__init__(format="png", width=size.width, height=size.height)
+        self.add_class("ecomlib-chart")
+
+    def show(self, figure: Figure) -> None:
+        self.value = png(figure)
+        self.tooltip = alt(figure)
+
+    def as_text(self) -> str:
+        """The PNG as notebooks keep it."""
+        return picture(self.value)
