@@ -1,4 +1,4 @@
-"""The exercises of lesson 02: what a retry repeats, what no retry cures, and a handler that may be retried."""
+"""The exercises of lesson 02: what no retry cures, what a retry repeats, and a handler that may be retried."""
 
 from __future__ import annotations
 
@@ -12,52 +12,7 @@ from ecomlib.events import Event
 from ecomlib.faults import Faults
 from ecomlib.lab.exercises.exercise import Exercise
 
-# --- 02.1: how many emails ------------------------------------------------------------------------------------
-
-BUS_REMEMBERS = "You trust the bus to remember the email. It only sees that the handler failed, and calls it again."
-FAILURES_ONLY = "You counted the attempts that failed. The third one works, and it sends an email too."
-ALL_LOST = "The failure comes after the email has gone out. An exception can't call it back."
-ONE_TOO_MANY = "The first call is an attempt too: three attempts are one call and two retries."
-EMAILS = "Answer with a whole number. Count the attempts: the email goes out before the failure."
-
-
-def emails_sent() -> int:
-    """A handler that sends and then fails, at attempts 1 and 2 of the 3 that it has."""
-    mailbox: list[Event] = []
-    faults, bus = Faults(), EventBus(clock=SimulatedClock())
-    bus.subscribe("order.created", handler=faults.wrap("email", mailbox.append))
-    faults.fail("email", attempts=(1, 2), when="after")
-    bus.publish(Event("order.created", {"order_id": 1, "amount": 10}))
-    bus.run_until_idle()
-    return len(mailbox)
-
-
-def judge_emails(answer: Any) -> str | None:
-    if isinstance(answer, bool) or not isinstance(answer, int):
-        return EMAILS
-    if answer == emails_sent():
-        return None
-    return {0: ALL_LOST, 1: BUS_REMEMBERS, 2: FAILURES_ONLY, 4: ONE_TOO_MANY}.get(answer, EMAILS)
-
-
-EMAILS_SENT = Exercise(
-    id="02.1",
-    name="emails",
-    blank="emails = None  # a number",
-    judge=judge_emails,
-    right="Right: every attempt sends before it fails, and the third sends and works: three emails.",
-    nudge="Write down attempts 1, 2, 3. Next to each: did the email go out? Did the handler fail?",
-    wrong=(
-        ("emails = 1", BUS_REMEMBERS),
-        ("emails = 2", FAILURES_ONLY),
-        ("emails = 0", ALL_LOST),
-        ("emails = 4", ONE_TOO_MANY),
-        ("emails = 'many'", EMAILS),
-    ),
-    solution="emails = 3",
-)
-
-# --- 02.2: which failures are permanent -----------------------------------------------------------------------
+# --- 02.1: which failures are permanent -----------------------------------------------------------------------
 
 LETTERS = "Answer with a set of letters, like {'A', 'B'}."
 TURNED_ROUND = "You have it the other way round: a busy server and a lost network get better. Waiting helps there."
@@ -95,7 +50,7 @@ def _fails_with(error: Exception) -> Callable[[Event], None]:
 
 
 PERMANENT = Exercise(
-    id="02.2",
+    id="02.1",
     name="permanent",
     blank="permanent = None  # a set of letters, like {'A', 'B'}",
     judge=judge_permanent,
@@ -110,6 +65,51 @@ PERMANENT = Exercise(
         ("permanent = 'A and C'", LETTERS),
     ),
     solution="permanent = {'A', 'C'}",
+)
+
+# --- 02.2: how many emails ------------------------------------------------------------------------------------
+
+BUS_REMEMBERS = "You trust the bus to remember the email. It only sees that the handler failed, and calls it again."
+FAILURES_ONLY = "You counted the attempts that failed. The third one works, and it sends an email too."
+ALL_LOST = "The failure comes after the email has gone out. An exception can't call it back."
+ONE_TOO_MANY = "The first call is an attempt too: three attempts are one call and two retries."
+EMAILS = "Answer with a whole number. Count the attempts: the email goes out before the failure."
+
+
+def emails_sent() -> int:
+    """A handler that sends and then fails, at attempts 1 and 2 of the 3 that it has."""
+    mailbox: list[Event] = []
+    faults, bus = Faults(), EventBus(clock=SimulatedClock())
+    bus.subscribe("order.created", handler=faults.wrap("email", mailbox.append))
+    faults.fail("email", attempts=(1, 2), when="after")
+    bus.publish(Event("order.created", {"order_id": 1, "amount": 10}))
+    bus.run_until_idle()
+    return len(mailbox)
+
+
+def judge_emails(answer: Any) -> str | None:
+    if isinstance(answer, bool) or not isinstance(answer, int):
+        return EMAILS
+    if answer == emails_sent():
+        return None
+    return {0: ALL_LOST, 1: BUS_REMEMBERS, 2: FAILURES_ONLY, 4: ONE_TOO_MANY}.get(answer, EMAILS)
+
+
+EMAILS_SENT = Exercise(
+    id="02.2",
+    name="emails",
+    blank="emails = None  # a number",
+    judge=judge_emails,
+    right="Right: every attempt sends before it fails, and the third sends and works: three emails.",
+    nudge="Write down attempts 1, 2, 3. Next to each: did the email go out? Did the handler fail?",
+    wrong=(
+        ("emails = 1", BUS_REMEMBERS),
+        ("emails = 2", FAILURES_ONLY),
+        ("emails = 0", ALL_LOST),
+        ("emails = 4", ONE_TOO_MANY),
+        ("emails = 'many'", EMAILS),
+    ),
+    solution="emails = 3",
 )
 
 # --- 02.3: a handler that may be retried ----------------------------------------------------------------------
@@ -211,4 +211,4 @@ ONCE = Exercise(
     solution=_once("        if event.id not in seen:\n            send(event)\n            seen.add(event.id)\n"),
 )
 
-EXERCISES = (EMAILS_SENT, PERMANENT, ONCE)
+EXERCISES = (PERMANENT, EMAILS_SENT, ONCE)

@@ -1,4 +1,4 @@
-"""The exercises of lesson 03: a projection of one's own, a bus that forgets to forget, and a question to a log."""
+"""The exercises of lesson 03: a projection of one's own, a question to a log, and a bus that forgets to forget."""
 
 from __future__ import annotations
 
@@ -123,12 +123,70 @@ OPEN_ORDERS = Exercise(
     ),
 )
 
-# --- 03.2: the bug to spot ------------------------------------------------------------------------------------
+# --- 03.2: a question to a log --------------------------------------------------------------------------------
+
+LATEST = "This is the latest month: max() of a dict compares its keys. Say what to compare: key=..."
+MOST_ORDERS = "This month has the most orders. The question is about money: revenue_by_month()."
+AMOUNT = "This is the amount. The question is which month it was."
+PAIR = "You gave back month and amount together. Give back the month alone, like '2026-01'."
+MONTH = "Give back the month as text, like '2026-01': the one whose revenue is the highest."
+
+SALES = {1: (10, 10, 10), 2: (100,), 3: (20, 20)}  # by month: most orders in January, most money in February
+
+
+def judge_best_month(answer: Any) -> str | None:
+    analytics = Analytics()
+    for month, amounts in SALES.items():
+        for n, amount in enumerate(amounts):
+            data = {"order_id": f"{month}-{n}", "user_id": 7, "amount": amount}
+            for type in ("order.created", "order.paid"):
+                analytics.apply(Event(type, data, time=datetime(2026, month, 5, 12 + n, tzinfo=UTC)))
+    found = answer(analytics)
+    if found == "2026-02":
+        return None
+    if found in analytics.revenue_by_month().values():
+        return AMOUNT
+    if isinstance(found, Iterable) and not isinstance(found, str):
+        return PAIR
+    return {"2026-03": LATEST, "2026-01": MOST_ORDERS}.get(found, MONTH)
+
+
+BEST_MONTH = Exercise(
+    id="03.2",
+    name="best_month",
+    blank="def best_month(analytics):\n    ...  # give back a month, like '2026-01'",
+    judge=judge_best_month,
+    right="Right: the month with the highest revenue, in any log of any shop.",
+    nudge="analytics.revenue_by_month() is a dict. max(dict, key=...) compares by what you say.",
+    wrong=(
+        ("def best_month(analytics):\n    return max(analytics.revenue_by_month())", LATEST),
+        (
+            "def best_month(analytics):\n    months = analytics.orders_by_month()\n"
+            "    return max(months, key=months.get)",
+            MOST_ORDERS,
+        ),
+        ("def best_month(analytics):\n    return max(analytics.revenue_by_month().values())", AMOUNT),
+        (
+            "def best_month(analytics):\n    months = analytics.revenue_by_month()\n"
+            "    return max(months.items(), key=lambda pair: pair[1])",
+            PAIR,
+        ),
+        ("def best_month(analytics):\n    return 'February'", MONTH),
+    ),
+    solution=(
+        "def best_month(analytics):\n    months = analytics.revenue_by_month()\n    return max(months, key=months.get)"
+    ),
+)
+
+# --- 03.3: the bug to spot ------------------------------------------------------------------------------------
+
+
+Handlers = dict[str, list[Callable[[Event], object]]]
 
 
 class SmallBus:
     def __init__(self) -> None:
-        self.subscribers: dict[str, list[Callable[[Event], object]]] = {}
+        self.subscribers: Handlers = {}
 
     def subscribe(self, type: str, handler: Callable[[Event], object]) -> None:
         self.subscribers.setdefault(type, []).append(handler)
@@ -139,7 +197,7 @@ class SmallBus:
 
     def clear(self) -> None:
         """Forget every handler."""
-        self._subscribers: dict[str, list[Callable[[Event], object]]] = {}
+        self._subscribers: Handlers = {}
 
 
 OTHER_NAME = (
@@ -181,7 +239,7 @@ def judge_clear(answer: Any) -> str | None:
 
 
 CLEAR = Exercise(
-    id="03.2",
+    id="03.3",
     name="clear",
     blank="def clear(self):\n    ...  # the method, repaired",
     judge=judge_clear,
@@ -199,59 +257,4 @@ CLEAR = Exercise(
     solution="def clear(self):\n    self.subscribers = {}",
 )
 
-# --- 03.3: a question to a log --------------------------------------------------------------------------------
-
-LATEST = "This is the latest month: max() of a dict compares its keys. Say what to compare: key=..."
-MOST_ORDERS = "This month has the most orders. The question is about money: revenue_by_month()."
-AMOUNT = "This is the amount. The question is which month it was."
-PAIR = "You gave back month and amount together. Give back the month alone, like '2026-01'."
-MONTH = "Give back the month as text, like '2026-01': the one whose revenue is the highest."
-
-SALES = {1: (10, 10, 10), 2: (100,), 3: (20, 20)}  # by month: most orders in January, most money in February
-
-
-def judge_best_month(answer: Any) -> str | None:
-    analytics = Analytics()
-    for month, amounts in SALES.items():
-        for n, amount in enumerate(amounts):
-            data = {"order_id": f"{month}-{n}", "user_id": 7, "amount": amount}
-            for type in ("order.created", "order.paid"):
-                analytics.apply(Event(type, data, time=datetime(2026, month, 5, 12 + n, tzinfo=UTC)))
-    found = answer(analytics)
-    if found == "2026-02":
-        return None
-    if found in analytics.revenue_by_month().values():
-        return AMOUNT
-    if isinstance(found, Iterable) and not isinstance(found, str):
-        return PAIR
-    return {"2026-03": LATEST, "2026-01": MOST_ORDERS}.get(found, MONTH)
-
-
-BEST_MONTH = Exercise(
-    id="03.3",
-    name="best_month",
-    blank="def best_month(analytics):\n    ...  # give back a month, like '2026-01'",
-    judge=judge_best_month,
-    right="Right: the month with the highest revenue, in any log of any shop.",
-    nudge="analytics.revenue_by_month() is a dict. max(dict, key=...) compares by what you say.",
-    wrong=(
-        ("def best_month(analytics):\n    return max(analytics.revenue_by_month())", LATEST),
-        (
-            "def best_month(analytics):\n    months = analytics.orders_by_month()\n"
-            "    return max(months, key=months.get)",
-            MOST_ORDERS,
-        ),
-        ("def best_month(analytics):\n    return max(analytics.revenue_by_month().values())", AMOUNT),
-        (
-            "def best_month(analytics):\n    months = analytics.revenue_by_month()\n"
-            "    return max(months.items(), key=lambda pair: pair[1])",
-            PAIR,
-        ),
-        ("def best_month(analytics):\n    return 'February'", MONTH),
-    ),
-    solution=(
-        "def best_month(analytics):\n    months = analytics.revenue_by_month()\n    return max(months, key=months.get)"
-    ),
-)
-
-EXERCISES = (OPEN_ORDERS, CLEAR, BEST_MONTH)
+EXERCISES = (OPEN_ORDERS, BEST_MONTH, CLEAR)
