@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from ecomlib.lab.checks import EXERCISES, Verdict, check, hint, solution
@@ -69,7 +71,7 @@ def test_a_hint_and_the_solution_can_be_asked_for(exercise: Exercise) -> None:
 
 @ALL
 @pytest.mark.parametrize(
-    "answer", [7, -1, "", "×", [], {}, object(), int, print, b"\xff", float("nan"), Exception("no")]
+    "answer", [7, -1, "", "×", [], {}, object(), int, print, b"\xff", float("nan"), Exception("no"), pd.Series([1, 2])]
 )
 def test_any_answer_at_all_gets_a_sentence(exercise: Exercise, answer: Any) -> None:
     verdict = check(exercise.id, answer)
@@ -107,6 +109,32 @@ def test_code_that_takes_something_else_or_leaves_python_is_told_so(exercise: Ex
 
     assert "SystemExit" in repr(check(exercise.id, leaves))
     assert "TypeError" in repr(check(exercise.id, lambda a, b, c, d, e: (a, b)))
+
+
+@CODE
+def test_an_error_that_comes_up_in_another_file_is_placed_in_the_learner_s_own_line(exercise: Exercise) -> None:
+    def answer(*_: object) -> None:
+        json.loads("{")
+
+    line = answer.__code__.co_firstlineno + 1
+    assert f"in line {line} of the cell with JSONDecodeError" in repr(check(exercise.id, answer))
+
+
+class Spiteful(Exception):
+    """Its text can't be read, or has many lines."""
+
+    def __str__(self) -> str:
+        raise self.args[0] if self.args else ValueError("no text")
+
+
+@CODE
+@pytest.mark.parametrize("error", [Spiteful(), Exception("one\ntwo\nthree")], ids=["no text", "many lines"])
+def test_even_an_error_without_readable_text_ends_in_one_line(exercise: Exercise, error: Exception) -> None:
+    def answer(*_: object) -> None:
+        raise error
+
+    assert repr(check(exercise.id, answer)).startswith("✗ Your code stopped in line ")
+    assert "\n" not in repr(check(exercise.id, answer))
 
 
 def test_ctrl_c_stops_a_check_as_it_stops_anything() -> None:

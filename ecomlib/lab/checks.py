@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Literal
 
+from ecomlib.errors import named
 from ecomlib.lab.exercises import lesson01, lesson02, lesson03
 from ecomlib.lab.exercises.exercise import Exercise
 from ecomlib.lab.source import Source
@@ -24,7 +24,6 @@ COLOURS = {
     "blank": "--jp-ui-font-color2,#666",
 }
 LINES = 500_000  # an answer that runs longer than that is taken to run for ever
-LIBRARY = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def check(id: str, answer: Any) -> Verdict:
     except _TooLong:
         return Verdict("wrong", "Your code does not come to an end: look for a loop that never stops.")
     except (Exception, SystemExit) as error:
-        return Verdict("wrong", _told(error))
+        return Verdict("wrong", _told(error, answer))
     return Verdict("wrong", wrong) if wrong else Verdict("right", exercise.right)
 
 
@@ -91,16 +90,24 @@ def _empty(*_: object) -> None: ...
 
 
 def _is_blank(answer: Any) -> bool:
-    empty, code = _empty.__code__, getattr(answer, "__code__", None)
-    return answer in (None, ...) if code is None else (code.co_code, code.co_consts) == (empty.co_code, empty.co_consts)
+    code = _code(answer)
+    if code is None:
+        return answer is None or answer is ...
+    return (code.co_code, code.co_consts) == (_empty.__code__.co_code, _empty.__code__.co_consts)
 
 
-def _told(error: BaseException) -> str:
-    """What the learner's code raised, and in which line of their cell."""
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _code(answer: Any) -> CodeType | None:
+    code = getattr(answer, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def _told(error: BaseException, answer: Any) -> str:
+    """What the learner's code raised, and in which line of the cell that defines it."""
+    code = _code(answer)
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if not Path(frame.filename).is_relative_to(LIBRARY)]
-    return f"Your code stopped{f' in line {lines[-1]} of the cell' if lines else ''} with {said}"
+    lines = [frame.lineno for frame in frames if code is not None and frame.filename == code.co_filename]
+    place = f" in line {lines[-1]} of the cell" if lines else ""
+    return f"Your code stopped{place} with {' '.join(named(error).split())}"
 
 
 class _TooLong(BaseException):
