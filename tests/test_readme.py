@@ -20,7 +20,11 @@ SHELL = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitl
 PYTHON = [block for kind, block in BLOCKS if kind == "python"]
 VERBS = [line.removeprefix(".venv/bin/ecomlib ") for line in SHELL if line.startswith(".venv/bin/ecomlib ")]
 MAKES = [line.split()[1] for line in SHELL if line.startswith("make ")]
-CONDA = ["conda env create -f environment.yml", "conda activate ecomlib"]
+CONDA = [
+    "conda env create -f environment.yml",
+    "conda activate ecomlib",
+    "pip install --no-deps --no-build-isolation -e .",
+]
 
 
 def test_every_command_is_of_a_kind_that_a_test_runs() -> None:
