@@ -23,8 +23,8 @@ class History:
     """Reads its source once. What the source gets later is not in it: make a new one.
 
     On its way through, it keeps a snapshot every so often; `at` starts from the nearest one before, so that a step
-    back costs about as much as a step forward. In a damaged log it reads what comes before the damage, and says so
-    in `damage`.
+    back costs about as much as a step forward. Where a part is missing, `damage` says which: in a damaged log it reads
+    what comes before the damage, and a bus without a log remembers only its latest events.
     """
 
     def __init__(self, source: Source, *, zone: str | None = None, every: int | None = None) -> None:
@@ -67,10 +67,19 @@ class History:
             with FileLog(source) as log:
                 return self._read_log(log)
         if isinstance(source, Shop):
-            return self._read_log(source.log) if source.log is not None else source.bus.history
+            return self._read_log(source.log) if source.log is not None else self._remembered(source)
         if isinstance(source, Iterable):
             return [item.event if isinstance(item, Record) else item for item in source]
         return self._read_log(source)
+
+    def _remembered(self, shop: Shop) -> Sequence[Event]:
+        events, happened = shop.bus.history, int(shop.totals()["events"])
+        if happened > len(events):
+            self.damage = (
+                f"Only the latest {len(events):,} of {happened:,} events are here: the bus remembers no more, and this "
+                "shop has no log. Give it one: Shop('my-log')."
+            )
+        return events
 
     def _read_log(self, log: Log) -> Sequence[Event]:
         topics = log.topics()

@@ -10,13 +10,14 @@ import ipywidgets as widgets
 
 from ecomlib.faults import EVERY, When
 from ecomlib.lab import charts, view
+from ecomlib.lab.controls import choice, columns, row
 from ecomlib.lab.desk import AMOUNT, CUSTOMER, Desk, Message
 from ecomlib.lab.picture import Picture
 from ecomlib.services.orders import Amount, OrderId
 from ecomlib.shop import Shop
 
 SERVICES = ("email", "sms", "audit", "analytics")
-ATTEMPTS: dict[str, Iterable[int]] = {"1st attempt": (1,), "1st and 2nd": (1, 2), "every attempt": EVERY}
+ATTEMPTS: dict[str, Iterable[int]] = {"1": (1,), "1 and 2": (1, 2), "every": EVERY}
 WHEN: dict[str, When] = {"before its work": "before", "after its work": "after"}
 ONE_CLICK_FAULTS: dict[str, tuple[str, Iterable[int], When]] = {
     "Email fails once": ("email", (1,), "before"),
@@ -24,7 +25,7 @@ ONE_CLICK_FAULTS: dict[str, tuple[str, Iterable[int], When]] = {
     "SMS dies after its work": ("sms", (1,), "after"),
 }
 LARGE = ("orders", "paid", "revenue", "emails", "sms", "failed", "dead letters")  # the counters for a projector
-CHART, LARGE_CHART = charts.Size(440, 280, 13), charts.Size(490, 310, 20)
+CHART, LARGE_CHART = charts.Size(440, 280, 13), charts.Size(460, 310, 20)
 
 
 class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
@@ -38,9 +39,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         self._large = presenter
         self._amount = _field("amount", "Amount", AMOUNT)
         self._customer = _field("customer", "Customer", CUSTOMER)
-        self._service = _choice("service", "Break", dict(zip(SERVICES, SERVICES, strict=True)))
-        self._attempts = _choice("attempts", "at its", ATTEMPTS)
-        self._when = _choice("when", "", WHEN)
+        self._service = choice("which-service", "Break", [(name, name) for name in SERVICES])
+        self._attempts = choice("which-attempts", "at attempt", list(ATTEMPTS.items()))
+        self._when = choice("which-time", "", list(WHEN.items()))
         self._message, self._counters, self._faults = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._rows, self._letters, self._caption = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.image = Picture(LARGE_CHART if presenter else CHART)
@@ -122,51 +123,50 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     # --- layout -------------------------------------------------------------------------------------------
 
     def _controls(self) -> list[Any]:
+        """In the order in which Tab visits them."""
         return [
-            _row(
-                self._amount, self._customer, self._button("fire", "Fire an order", self.fire, "primary"),
-                self._button("fire-many", "Fire a hundred", self.fire_many), self._button("pay", "Pay", self.pay),
-                self._button("ship", "Ship", self.ship), self._button("cancel", "Cancel", self.cancel),
-                self._button("reset", "Reset", self.reset),
-            ),
-            _row(*self._fault_controls(), self._button("repair", "Repair", self.repair), self._faults),
+            row(self._amount, self._customer, *self._order_buttons()),
+            row(*self._fault_fields(), self._repair(), self._faults),
             self._message,
             self._counters,
-            self._tables(),
-        ]  # fmt: skip
+            columns([self._rows], [self.image, self._letters, self._redeliver()]),
+        ]
 
     def _presenter(self) -> list[Any]:
+        """What is shown to a class comes first, and fits on one screen; the rest is below."""
         faults = [
             self._button(f"fault-{n}", label, partial(self.fail, *plan), "danger")
             for n, (label, plan) in enumerate(ONE_CLICK_FAULTS.items(), 1)
         ]
         return [
-            _row(
-                self._button("fire", "Fire an order", self.fire, "primary"),
-                self._button("fire-many", "Fire a hundred", self.fire_many), self._button("pay", "Pay", self.pay),
-                self._button("ship", "Ship", self.ship), self._button("cancel", "Cancel", self.cancel),
-                self._button("reset", "Reset", self.reset),
-            ),
-            _row(*faults, self._button("repair", "Repair", self.repair)),
+            row(*self._order_buttons()),
+            row(*faults, self._repair(), self._redeliver()),
             self._message,
             self._counters,
-            self._tables(),
-            _row(self._amount, self._customer),
-            _row(*self._fault_controls()),
-            self._faults,
-        ]  # fmt: skip
+            columns([self._rows], [self.image]),
+            self._letters,
+            row(self._amount, self._customer),
+            row(*self._fault_fields(), self._faults),
+        ]
 
-    def _fault_controls(self) -> list[Any]:
+    def _order_buttons(self) -> list[Any]:
+        return [
+            self._button("fire", "Fire an order", self.fire, "primary"),
+            self._button("fire-many", "Fire a hundred", self.fire_many),
+            self._button("pay", "Pay", self.pay),
+            self._button("ship", "Ship", self.ship),
+            self._button("cancel", "Cancel", self.cancel),
+            self._button("reset", "Reset", self.reset),
+        ]
+
+    def _fault_fields(self) -> list[Any]:
         return [self._service, self._attempts, self._when, self._button("fail", "Break it", self._fail, "danger")]
 
-    def _tables(self) -> Any:
-        redeliver = self._button("redeliver", "Redeliver all dead letters", self.redeliver)
-        left, right = widgets.VBox([self._rows]), widgets.VBox([self.image, self._letters, redeliver])
-        left.add_class("ecomlib-left")
-        right.add_class("ecomlib-right")
-        columns = widgets.HBox([left, right])
-        columns.add_class("ecomlib-columns")
-        return columns
+    def _repair(self) -> Any:
+        return self._button("repair", "Repair", self.repair)
+
+    def _redeliver(self) -> Any:
+        return self._button("redeliver", "Redeliver" if self._large else "Redeliver all dead letters", self.redeliver)
 
     def _fail(self) -> None:
         self.fail(self._service.value, self._attempts.value, self._when.value)
@@ -191,20 +191,12 @@ def presenter(shop: Shop | None = None) -> Panel:
 
 
 def _field(name: str, label: str, value: str) -> Any:
-    field = widgets.Text(value=value, description=label, layout={"width": "auto"}, style={"description_width": "auto"})
+    field = widgets.Text(
+        value=value,
+        description=label,
+        continuous_update=False,  # sent when the field is left: so it is never behind the click that follows
+        layout={"width": "auto"},
+        style={"description_width": "auto"},
+    )
     field.add_class(f"ecomlib-{name}")
     return field
-
-
-def _choice(name: str, label: str, options: dict[str, Any]) -> Any:
-    choice = widgets.Dropdown(
-        options=list(options.items()), description=label, layout={"width": "auto"}, style={"description_width": "auto"}
-    )
-    choice.add_class(f"ecomlib-{name}")
-    return choice
-
-
-def _row(*children: Any) -> Any:
-    row = widgets.HBox(children)
-    row.add_class("ecomlib-row")
-    return row

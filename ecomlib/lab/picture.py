@@ -20,8 +20,9 @@ class Picture(widgets.Image):  # type: ignore[misc]  # ipywidgets ships no types
         self.add_class("ecomlib-chart")
 
     def show(self, figure: Figure) -> None:
-        self.value = png(figure)
-        self.tooltip = alt(figure)
+        with self.hold_sync():  # one message, so that the browser draws once
+            self.value = png(figure)
+            self.tooltip = alt(figure)
 
     def as_text(self) -> str:
         """The PNG as notebooks keep it."""

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from ecomlib.errors import EcomlibError
 from ecomlib.lab import charts, view
+from ecomlib.lab.controls import choice, columns
 from ecomlib.lab.desk import Message
 from ecomlib.lab.history import History, Source
 from ecomlib.lab.picture import Picture
@@ -37,16 +38,14 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
         self.offset, self._error = end, self.history.damage
         self._whole = charts.frames(self.history.at(end))
         self._size = LARGE if presenter else NORMAL
-        self.slider = widgets.IntSlider(end, 0, max(end, 1), description="Event", layout={"flex": "1 1 300px"})
+        self.slider = widgets.IntSlider(end, 0, max(end, 1), description="Event", layout={"width": "auto"})
         self.slider.add_class("ecomlib-slider")
-        self.chart = widgets.Dropdown(options=list(CHARTS), value=self._telling(), description="Chart")
-        self.chart.add_class("ecomlib-which")
+        self.chart = choice("which-chart", "", [(name, name) for name in CHARTS])
+        self.chart.value = self._telling()
         self.image = Picture(self._size)
         self._said, self._table = widgets.HTML(), widgets.HTML()
-        where, columns = widgets.HBox([self.slider, self.chart]), widgets.HBox([self._table, self.image])
-        where.add_class("ecomlib-row")
-        columns.add_class("ecomlib-columns")
-        super().__init__([widgets.HTML(view.style()), where, self._said, columns])
+        place = columns([self._table], [self.chart, self.image])
+        super().__init__([widgets.HTML(view.style()), self.slider, self._said, place])
         for name in ("lab", "time-machine", *(["presenter"] if presenter else [])):
             self.add_class(f"ecomlib-{name}")
         self.refresh()

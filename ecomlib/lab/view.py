@@ -34,8 +34,11 @@ def counters(numbers: Mapping[str, int | str]) -> str:
 
 def attempts(rows: Sequence[Row], *, errors: bool = True) -> str:
     """The latest first. Without `errors` a narrow table, for large type."""
-    heads = ("Event", "Subject", "Service", "Attempt", "Outcome", *(("Error",) if errors else ()))
-    cells = [(*map(str, row[: len(heads)]),) for row in rows]
+    heads: tuple[str, ...] = ("Event", "Subject", "Service", "Attempt", "Outcome", "Error")
+    cells = [tuple(map(str, row)) for row in rows]
+    if not errors:
+        heads = ("Event", *heads[2:5])
+        cells = [(f"{cell[0]} {cell[1]}", *cell[2:5]) for cell in cells]
     return table("Attempts, the latest first", heads, cells, empty="None yet.", name="attempts")
 
 

@@ -1,0 +1,34 @@
+"""The controls that panels share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+
+def choice(name: str, label: str, options: Sequence[tuple[str, object]]) -> Any:
+    """One of a few, as buttons side by side.
+
+    Not a drop-down list or radio buttons: in a notebook JupyterLab takes their arrow keys for itself.
+    """
+    buttons = widgets.ToggleButtons(
+        options=options, description=label, style={"description_width": "auto", "button_width": "auto"}
+    )
+    buttons.add_class(f"ecomlib-{name}")
+    return buttons
+
+
+def row(*children: Any) -> Any:
+    box = widgets.HBox(children)
+    box.add_class("ecomlib-row")
+    return box
+
+
+def columns(left: Sequence[Any], right: Sequence[Any]) -> Any:
+    """Side by side where there is room, else the right one below."""
+    box = widgets.HBox([widgets.VBox(left), widgets.VBox(right)])
+    for part, name in ((box, "columns"), (box.children[0], "left"), (box.children[1], "right")):
+        part.add_class(f"ecomlib-{name}")
+    return box
