@@ -16,10 +16,10 @@ from ecomlib.clock import SimulatedClock
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A slow machine is no failure; CI tries the same examples every time, a developer new ones.
-hypothesis.settings.register_profile("developer", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "developer")
+# A slow machine is no failure, and every run tries the same examples; --hypothesis-profile=search looks for new ones.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 class NoSkip:
