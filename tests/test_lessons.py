@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ecomlib.lab.checks import EXERCISES, Verdict
+from ecomlib.lab.panel import Panel
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -209,6 +210,24 @@ def test_pictures_say_in_words_what_they_show(lesson: Path) -> None:
         for output in cell["outputs"]:
             if "image/png" in output.get("data", {}):
                 assert re.search(r"\d", "".join(output["data"]["text/plain"])), cell["source"]
+
+
+def labels(widget: Any) -> Iterator[str]:
+    """What a reader sees on the buttons and in the lists of a panel."""
+    yield getattr(widget, "description", "")
+    yield from (str(name) for name, _ in getattr(widget, "options", ()) or ())
+    for child in getattr(widget, "children", ()):
+        yield from labels(child)
+
+
+def test_what_the_lessons_ask_a_reader_to_click_is_there() -> None:
+    told = "\n".join(text for lesson in LESSONS for text in prose(lesson))
+    there = set(labels(Panel()))
+    clicks = {"Fire an order", "Pay", "Break it", "Repair", "Redeliver all dead letters"}
+    choices = {"email", "sms", "before its work", "after its work"}
+    assert clicks | choices | set(re.findall(r"attempt `([^`]+)`", told)) <= there
+    for label in clicks:
+        assert f"**{label}**" in told, label
 
 
 # --- exercises -----------------------------------------------------------------------------------------------------
