@@ -118,7 +118,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """With a picture, so that a saved notebook shows the panel where no kernel runs."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/plain": repr(self), "image/png": self.image.as_text()}
+        return {**bundle, "text/plain": repr(self), "image/png": self.image.as_text()}, self.image.about()
 
     # --- layout -------------------------------------------------------------------------------------------
 

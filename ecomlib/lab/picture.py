@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 from traitlets import Unicode
@@ -27,3 +29,8 @@ class Picture(widgets.Image):  # type: ignore[misc]  # ipywidgets ships no types
     def as_text(self) -> str:
         """The PNG as notebooks keep it."""
         return picture(self.value)
+
+    def about(self) -> dict[str, Any]:
+        """What a notebook keeps beside the PNG: without its size it would show every pixel of it, twice too large."""
+        size = {"width": int(self.width), "height": int(self.height)}
+        return {"image/png": {"alt": self.tooltip, **size, "needs_background": "light"}}
