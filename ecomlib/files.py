@@ -3,7 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from portalocker.exceptions import LockException
+
+from ecomlib.errors import LogError
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """What the disk refuses becomes a `LogError` that names the place."""
+    try:
+        yield
+    except (OSError, LockException) as error:
+        raise LogError(f"{place} can't be read or written: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make it and all that is missing above it, and sync the names: a file is only as safe as the folders above."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync_folder(place.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # elsewhere a folder can't be opened, and need not be
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 class LogFile:
@@ -27,12 +59,7 @@ class LogFile:
         os.fsync(self._fd)
 
     def sync_folder(self, folder: Path) -> None:
-        if os.name == "posix":  # elsewhere a folder can't be opened, and need not be
-            fd = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        sync_folder(folder)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -1,6 +1,6 @@
 """The event log in files: what was appended stays, in order, and can be read again from anywhere.
 
-A topic is a folder, and each of its partitions a file in it (`partition.py` says how records stand there).
+A topic is a folder, and each of its partitions a file in it (`records.py` says how an event stands there).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from ecomlib.errors import LogError, NotALog
+from ecomlib.errors import NotALog
 from ecomlib.events import Event
-from ecomlib.files import LogFile
+from ecomlib.files import LogFile, disk_errors, make_folder
 from ecomlib.partition import Partition
 from ecomlib.ports import Durability, Position, Record
 
@@ -41,7 +41,10 @@ class FileLog:
         self._opening = threading.Lock()
 
     def append(self, topic: str, *events: Event) -> tuple[Position, ...]:
-        """All of them, one after the other. Raises `LogError`; then no reader will see any of them."""
+        """All of them, one after the other. Raises `LogError`; then no reader will see any of them.
+
+        Only where an fsync failed that `batch` shares can they still be read: others may stand behind them already.
+        """
         first = self._partition(topic, 0, create=True).append(events, self.durability)
         return tuple(Position(topic, 0, first + n) for n in range(len(events)))
 
@@ -60,7 +63,9 @@ class FileLog:
 
     def topics(self) -> dict[str, int]:
         self._check_folder()
-        found = {path.name: len(list(path.glob("*.log"))) for path in sorted(self.folder.iterdir()) if path.is_dir()}
+        with disk_errors(self.folder):
+            folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
+            found = {path.name: len(list(path.glob("*.log"))) for path in folders}
         return {topic: partitions for topic, partitions in found.items() if partitions}
 
     def close(self) -> None:
@@ -88,22 +93,23 @@ class FileLog:
             if not TOPIC.fullmatch(topic):
                 raise NotALog(f"{topic!r:.60} is no topic's name: use lower-case letters, digits, '-' and '_'.")
             path = self.folder / topic / f"{number}.log"
-            try:
+            with disk_errors(self.folder):
                 if create and not path.exists():
                     self._create(path)
                 self._check_folder()
-                if not create and not path.exists():
-                    have = ", ".join(self.topics()) or "none yet"
-                    raise NotALog(f"The log at {self.folder} has no topic {topic!r}. It has: {have}.")
-                self._partitions[topic, number] = Partition(path, topic, number, self._files)
-            except OSError as error:
-                raise LogError(f"The log at {self.folder} can't be opened: {error.strerror}.") from error
+                if not path.exists():
+                    have = ", ".join(f"{name} (partitions: {count})" for name, count in self.topics().items())
+                    raise NotALog(
+                        f"The log at {self.folder} has no topic {topic!r} with a partition {number}. "
+                        f"It has: {have or 'none yet'}."
+                    )
+            self._partitions[topic, number] = Partition(path, topic, number, self._files)
             return self._partitions[topic, number]
 
     def _create(self, path: Path) -> None:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             self._check_folder()  # a folder of something else is left alone
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         (self.folder / MARKER).write_text('{"format": 1}\n')  # first, for another process may be making it too
         path.parent.mkdir(exist_ok=True)
         path.touch()
