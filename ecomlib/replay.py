@@ -47,22 +47,34 @@ class Snapshot:
     state: dict[str, Any]
 
     def save(self, path: Path | str) -> None:
-        """Replaces the file at once: whoever reads it, even after a crash, finds the old one or the new one whole."""
+        """Replaces the file at once: whoever reads it, even after a crash, finds the old one or the new one whole.
+
+        Raises `BadInput` where it can't be written there; the old one stays.
+        """
         path = Path(path)
         beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        text = json.dumps(asdict(self))
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except OSError as error:
+            if beside.exists():
+                beside.unlink()
+            raise BadInput(f"A snapshot can't be saved as {path}: {error.strerror}.") from error
 
     @classmethod
     def load(cls, path: Path | str) -> Snapshot:
         """Raises `BadInput` for a file that is no snapshot. A replay from 0 needs none."""
         try:
             said = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(str(said["topic"]), int(said["offset"]), dict(said["state"]))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            topic, offset, state = said["topic"], said["offset"], said["state"]
+            if not (isinstance(topic, str) and isinstance(state, dict) and type(offset) is int and offset >= 0):
+                raise ValueError("it has a topic, an offset or a state that can't be one")
+            return cls(topic, offset, state)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise BadInput(f"{path} is no snapshot ({error}). Replay from the start and save a new one.") from error
 
     @classmethod
