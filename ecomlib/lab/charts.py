@@ -46,14 +46,14 @@ def attempts(frame: pd.DataFrame, *, size: Size = NORMAL, title: str = "Attempts
         start += widths
     for place, row in enumerate(frame.itertuples()):
         axes.text(-most * 0.02, place, str(row.Index), va="center", ha="right", fontsize=points(size), color=INK)
-        said = "  ".join(f"{getattr(row, o)} {WORDS[o][0]}" for o in WORDS if getattr(row, o))
+        said = "  ".join(f"{getattr(row, o)} {WORDS[o].split()[0]}" for o in WORDS if getattr(row, o))
         axes.text(start[place] + most * 0.02, place, said or "0", va="center", fontsize=points(size), color=INK)
     room = 1 - 9.6 * size.font / (size.width - 7.6 * size.font)  # what the numbers leave of the width to the bars
     axes.set(xlim=(0, most / max(room, 0.3)), ylim=(max(len(frame), 5) - 0.5, -0.5))
     axes.set_axis_off()
     figure.legend(
         *axes.get_legend_handles_labels(), loc="lower left", ncols=3, frameon=False, fontsize=points(size),
-        labelcolor=INK, handlelength=1.1, handletextpad=0.3, columnspacing=0.8, borderpad=0.2, borderaxespad=0.2,
+        labelcolor=INK, handlelength=1.0, handletextpad=0.3, columnspacing=0.7, borderpad=0.2, borderaxespad=0.2,
     )  # fmt: skip
     parts = (f"{name} {h} handled, {f} failed and tried again, {d} dead" for name, h, f, d in frame.itertuples())
     return describe(figure, f"{title}: {'; '.join(parts)}.")

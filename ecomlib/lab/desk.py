@@ -17,7 +17,7 @@ from ecomlib.services.orders import ALLOWED, Amount, Order, OrderId
 from ecomlib.shop import Shop
 from ecomlib.traffic import run, simulate
 
-WORDS: dict[Outcome, str] = {"handled": "✓ handled", "failed": "✗ tried again", "dead": "✗ dead letter"}
+WORDS: dict[Outcome, str] = {"handled": "✓ handled", "failed": "✗↻ retried", "dead": "✗ dead letter"}
 OUTCOMES = tuple(WORDS)
 CUSTOMER, AMOUNT = "100", "50.00"
 PAST = {"pay": "paid", "ship": "shipped", "cancel": "cancelled"}

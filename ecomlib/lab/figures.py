@@ -17,7 +17,13 @@ BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
 INK, FAINT = "#212529", "#D5DAE0"
 SHARPNESS = 2  # pixels of the picture for one of the page, so that it is crisp on any screen
 
-_MATPLOTLIB: Any = {"font.family": ["DejaVu Sans"], "hatch.linewidth": 1.2, "axes.unicode_minus": True}
+# A reader's own settings of matplotlib change no chart.
+_BACKEND = ("backend", "interactive", "toolbar", "timezone", "webagg", "tk.", "keymap", "figure.hooks")
+_MATPLOTLIB: Any = {
+    **{name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith(_BACKEND)},
+    "font.family": ["DejaVu Sans"],
+    "hatch.linewidth": 1.2,
+}
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,11 @@ def blank(title: str, size: Size, *, left: float = 60, right: float = 14, bottom
         figure = Figure(figsize=(size.width / 100, size.height / 100), dpi=100 * SHARPNESS, facecolor="white")
         below, above = bottom * size.font / size.height, 2.2 * size.font / size.height
         axes = figure.add_axes((left / size.width, below, 1 - (left + right) / size.width, 1 - below - above))
-    points = size.font * 0.72
-    axes.set_title(title, fontsize=points * 1.1, color=INK, loc="left", fontweight="bold")
-    axes.tick_params(labelsize=points, colors=INK, length=0)
-    axes.xaxis.label.set(fontsize=points, color=INK)
-    axes.yaxis.label.set(fontsize=points, color=INK)
+    small = points(size)
+    axes.set_title(title, fontsize=small * 1.1, color=INK, loc="left", fontweight="bold")
+    axes.tick_params(labelsize=small, colors=INK, length=0)
+    axes.xaxis.label.set(fontsize=small, color=INK)
+    axes.yaxis.label.set(fontsize=small, color=INK)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)
@@ -53,7 +59,7 @@ def blank(title: str, size: Size, *, left: float = 60, right: float = 14, bottom
 
 def points(size: Size) -> float:
     """The size of the smallest text, as matplotlib counts it."""
-    return size.font * 0.72
+    return size.font * 72 / 100
 
 
 def describe(figure: Figure, text: str) -> Figure:
