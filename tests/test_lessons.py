@@ -205,11 +205,12 @@ def test_outputs_hold_no_address_no_time_taken_and_no_folder_of_a_machine(lesson
 
 
 @every_lesson
-def test_pictures_say_in_words_what_they_show(lesson: Path) -> None:
+def test_pictures_say_in_words_what_they_show_and_fit_on_the_page(lesson: Path) -> None:
     for cell in code_cells(lesson):
         for output in cell["outputs"]:
             if "image/png" in output.get("data", {}):
                 assert re.search(r"\d", "".join(output["data"]["text/plain"])), cell["source"]
+                assert output["metadata"]["image/png"]["width"] <= 800, cell["source"]
 
 
 def labels(widget: Any) -> Iterator[str]:
