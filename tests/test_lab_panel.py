@@ -7,13 +7,14 @@ import io
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import ipywidgets
 import pytest
 from PIL import Image
 
-from ecomlib.lab import Panel, charts, presenter
+from ecomlib.lab import Desk, Panel, charts, presenter
 from ecomlib.shop import Shop
 
 
@@ -71,27 +72,33 @@ FAULTS: dict[str, Callable[[Panel], None]] = {
 }
 
 
-def after(panel: Panel, act: Callable[[Panel], None]) -> tuple[str, str, Any, bytes]:
+def after(act: Callable[[Panel], None], large: bool) -> tuple[str, str, Any, bytes]:
     """The page after this action, in a shop where each action leads to something."""
-    panel.fire()
-    panel.pay()
-    panel.fire(501)
+    desk = Desk()
+    desk.fire()
+    desk.pay()
+    desk.fire(501)
+    panel = Panel(desk.shop, presenter=large)
     act(panel)
     return repr(panel), page(panel), panel.desk.shop.faults.planned, panel.image.value
+
+
+@cache
+def before(large: bool) -> tuple[str, str, Any, bytes]:
+    return after(lambda panel: None, large)
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["normal", "presenter"])
 @pytest.mark.parametrize("name", BUTTONS)
 def test_a_button_does_what_its_method_does(name: str, large: bool) -> None:
-    clicked = after(Panel(presenter=large), lambda panel: named(panel, name).click())
-    called = after(Panel(presenter=large), BUTTONS[name])
-    assert clicked == called
-    assert clicked != after(Panel(presenter=large), lambda panel: None)
+    clicked = after(lambda panel: named(panel, name).click(), large)
+    assert clicked == after(BUTTONS[name], large)
+    assert clicked != before(large)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_one_click_for_a_presenter(name: str) -> None:
-    assert after(presenter(), lambda panel: named(panel, name).click()) == after(presenter(), FAULTS[name])
+    assert after(lambda panel: named(panel, name).click(), large=True) == after(FAULTS[name], large=True)
 
 
 def test_fire_takes_what_the_fields_say(panel: Panel) -> None:
@@ -136,14 +143,14 @@ def test_a_bad_amount_is_said_in_the_panel(panel: Panel, amount: str) -> None:
     assert "<b>1</b>" not in panel._message.value
 
 
-def test_an_error_in_a_callback_is_shown_and_the_panel_goes_on(panel: Panel) -> None:
+def test_an_error_in_a_callback_is_shown_and_the_panel_goes_on(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the desk <fell> over")
 
-    works, panel.desk.fire = panel.desk.fire, broken  # type: ignore[method-assign]
+    monkeypatch.setattr(panel.desk, "fire", broken)
     named(panel, "fire").click()
     assert "✗  RuntimeError: the desk <fell> over" in page(panel)
-    panel.desk.fire = works  # type: ignore[method-assign]
+    monkeypatch.undo()
     named(panel, "fire").click()
     assert "Order 1 of user 100" in page(panel)
 
@@ -188,11 +195,12 @@ def test_no_outcome_is_told_by_colour_alone(panel: Panel) -> None:
 
 def test_a_saved_notebook_shows_the_panel_without_a_kernel(panel: Panel) -> None:
     panel.fire()
-    bundle = panel._repr_mimebundle_()
+    bundle, about = panel._repr_mimebundle_()
     assert bundle["text/plain"] == repr(panel)
     assert "application/vnd.jupyter.widget-view+json" in bundle
     picture = Image.open(io.BytesIO(b64decode(bundle["image/png"])))
-    assert picture.size == (880, 560)
+    shown = about["image/png"]
+    assert picture.size == (880, 560) == (2 * shown["width"], 2 * shown["height"]), "twice as sharp as it is large"
 
 
 def test_refresh_shows_orders_that_came_another_way(panel: Panel) -> None:
