@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pandas as pd
 
@@ -20,25 +22,44 @@ def frames(analytics: Analytics) -> dict[str, pd.DataFrame]:
     Days and months on which nothing happened are there, with zeros. `delays` has a row for each order and stage.
     Revenue is `Decimal`; delays are hours.
     """
-    hours = pd.DataFrame({"orders": analytics.orders_by_hour()}, index=pd.RangeIndex(24, name="hour"))
+    return {name: make(analytics) for name, make in FRAMES.items()}
+
+
+def hours(analytics: Analytics) -> pd.DataFrame:
+    return pd.DataFrame({"orders": analytics.orders_by_hour()}, index=pd.RangeIndex(24, name="hour"))
+
+
+def days(analytics: Analytics) -> pd.DataFrame:
     orders, revenue = analytics.orders_by_day(), analytics.revenue_by_day()
-    days = _every_day(sorted({*orders, *revenue}))
-    by_month, paid_by_month = analytics.orders_by_month(), analytics.revenue_by_month()
-    months = sorted({*by_month, *paid_by_month, *(f"{day:%Y-%m}" for day in days)})
-    return {
-        "hours": hours,
-        "days": pd.DataFrame(
-            {"orders": [orders.get(d, 0) for d in days], "revenue": [revenue.get(d, ZERO) for d in days]},
-            index=pd.Index(days, name="day", dtype=object),
-        ),
-        "months": pd.DataFrame(
-            {"orders": [by_month.get(m, 0) for m in months], "revenue": [paid_by_month.get(m, ZERO) for m in months]},
-            index=pd.Index(months, name="month", dtype=object),
-        ),
-        "delays": pd.DataFrame(
-            [(stage, hours) for stage, all_ in analytics.delays().items() for hours in all_], columns=["stage", "hours"]
-        ),
-    }
+    return _calendar("day", _every_day(sorted({*orders, *revenue})), orders, revenue)
+
+
+def months(analytics: Analytics) -> pd.DataFrame:
+    orders, revenue = analytics.orders_by_month(), analytics.revenue_by_month()
+    first_days = sorted(date.fromisoformat(f"{month}-01") for month in {*orders, *revenue})
+    return _calendar("month", sorted({f"{day:%Y-%m}" for day in _every_day(first_days)}), orders, revenue)
+
+
+def delays(analytics: Analytics) -> pd.DataFrame:
+    rows = [(stage, hours) for stage, found in analytics.delays().items() for hours in found]
+    return pd.DataFrame(rows, columns=["stage", "hours"])
+
+
+FRAMES: dict[str, Callable[[Analytics], pd.DataFrame]] = {
+    "hours": hours,
+    "days": days,
+    "months": months,
+    "delays": delays,
+}
+
+
+def _calendar(
+    name: str, when: Sequence[Any], orders: Mapping[Any, int], revenue: Mapping[Any, Decimal]
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"orders": [orders.get(at, 0) for at in when], "revenue": [revenue.get(at, ZERO) for at in when]},
+        index=pd.Index(when, name=name, dtype=object),
+    )
 
 
 def attempts_frame(counts: Mapping[str, Mapping[Outcome, int]]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from ecomlib.errors import EcomlibError
 from ecomlib.lab import charts, view
 from ecomlib.lab.controls import choice, columns
 from ecomlib.lab.desk import Message
+from ecomlib.lab.frames import FRAMES
 from ecomlib.lab.history import History, Source
 from ecomlib.lab.picture import Picture
 
@@ -38,7 +39,9 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
         self.offset, self._error = end, self.history.damage
         self._whole = charts.frames(self.history.at(end))
         self._size = LARGE if presenter else NORMAL
-        self.slider = widgets.IntSlider(end, 0, max(end, 1), description="Event", layout={"width": "auto"})
+        self.slider = widgets.IntSlider(
+            end, 0, max(end, 1), description="Event", disabled=not end, layout={"width": "auto"}
+        )
         self.slider.add_class("ecomlib-slider")
         self.chart = choice("which-chart", "", [(name, name) for name in CHARTS])
         self.chart.value = self._telling()
@@ -60,9 +63,10 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
             self._error = str(error)
         else:
             self.offset, self._error = offset, None
+            if self.slider.value != offset:
+                self.slider.value = offset  # which leads here again
+                return
         self.refresh()
-        if self.slider.value != self.offset:
-            self.slider.value = self.offset
 
     def go_to(self, time: datetime) -> None:
         """Show the shop as it was at that time: before the first event that happened later."""
@@ -82,7 +86,7 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
         rows = [(name, str(value)) for name, value in analytics.totals().items()]
         self._table.value = view.table("Totals", ("What", "How many"), rows, empty="", name="totals")
         name, draw = CHARTS[self.chart.value]
-        self.image.show(draw(charts.frames(analytics)[name], whole=self._whole[name], size=self._size))
+        self.image.show(draw(FRAMES[name](analytics), whole=self._whole[name], size=self._size))
 
     def _latest(self) -> str:
         place = f"Event {self.offset} of {len(self.history)}"
