@@ -22,7 +22,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 15_000  # milliseconds: for a machine that is busy with something else
+PATIENCE = 60_000  # milliseconds: for a machine that is busy with something else
 READY = """() => {
     const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
     return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';

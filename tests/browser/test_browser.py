@@ -171,7 +171,8 @@ def test_arrows_move_the_time_machine(open_notebook: Open) -> None:
     notebook.shot("time-machine")
 
 
-def test_on_a_projector_all_is_large_and_what_a_class_needs_is_on_one_screen(open_notebook: Open) -> None:
+def test_on_a_projector_all_is_large_and_what_a_class_needs_is_on_one_screen(lab: Lab, open_notebook: Open) -> None:
+    lab.theme("JupyterLab Light")
     notebook = open_notebook("large.ipynb")
     notebook.run_all()
     notebook.page.wait_for_function("() => document.querySelector('.ecomlib-chart')?.complete")
