@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,11 @@ def chromium() -> str:
     found = next((path for path in map(shutil.which, (*names, *places)) if path), None)
     if found is None:
         pytest.skip("Chromium is not installed: apt-get install chromium, or install Chrome")
+    driver = subprocess.run(
+        [sys.executable, "-m", "playwright", "--version"], capture_output=True, text=True, timeout=60
+    )
+    if driver.returncode:  # a Debian without a compiler lacks a library that it needs
+        pytest.skip(f"Playwright does not start: apt-get install libatomic1. It says: {driver.stderr.strip()}")
     return found
 
 
