@@ -42,8 +42,6 @@ class EventBus:
         self._history: deque[Event] = deque(maxlen=keep)
         self._publishing = threading.Lock()  # one publisher at a time: the log and every queue see the same order
 
-    # --- publish ------------------------------------------------------------------------------------------
-
     def publish(self, event: Event, *, mandatory: bool = False, wait: float = 0.0) -> Receipt:
         """Log the event, put it into the queue of each subscription that it matches, and return.
 
@@ -75,8 +73,6 @@ class EventBus:
                 f"The queue of {full.name!r} is full ({self.limit} deliveries wait): nothing was published. Let it "
                 "catch up, add worker threads, or publish with wait=seconds."
             )
-
-    # --- subscribe ----------------------------------------------------------------------------------------
 
     def subscribe(
         self,
@@ -130,8 +126,6 @@ class EventBus:
             self._registry.remove(subscription)
             return self._scheduler.cancel(subscription)
 
-    # --- deliver ------------------------------------------------------------------------------------------
-
     def deliver_one(self) -> bool:
         """One attempt, in this thread. If only retries are left it waits for the first; False when nothing is left."""
         return self._scheduler.step()
@@ -161,19 +155,24 @@ class EventBus:
     def redeliver(self, letter: DeadLetter) -> None:
         """Queue the dead letter's event again for the subscription that failed; the log gets no second record.
 
-        It gets as many attempts as a new delivery, and their numbers count on. Raises `NotSubscribed`, and keeps the
-        letter, where that subscription is cancelled or the letter is not on the list.
+        If that one was cancelled, and a repaired handler has subscribed under its name since, the event goes there. It
+        gets as many attempts as a new delivery, and their numbers count on. Raises `NotSubscribed`, and keeps the
+        letter, where nobody has the name, or the letter is not on the list.
         """
-        with self._scheduler.lock:
-            for entry in self._scheduler.dead:
-                if entry[0] == letter:
-                    _, subscription, item = entry
-                    if subscription.cancelled:
-                        raise NotSubscribed(f"{letter.subscription!r} is cancelled: the dead letter can't go there.")
-                    self._scheduler.dead.remove(entry)
-                    self._scheduler.add(subscription, item, letter.attempts + 1)
-                    return
-        raise NotSubscribed(f"There is no such dead letter of {letter.subscription!r}: was it redelivered already?")
+        with self._publishing, self._scheduler.lock:
+            entry = next((entry for entry in self._scheduler.dead if entry[0] == letter), None)
+            if entry is None:
+                raise NotSubscribed(
+                    f"There is no such dead letter of {letter.subscription!r}: was it redelivered already?"
+                )
+            _, failed, item = entry
+            taker = self._registry.by_name.get(failed.name) if failed.cancelled else failed
+            if taker is None or bool(taker.patterns) != isinstance(item, Event):
+                raise NotSubscribed(
+                    f"{failed.name!r} is cancelled: subscribe a handler under that name, then redeliver the letter."
+                )
+            self._scheduler.dead.remove(entry)
+            self._scheduler.add(taker, item, letter.attempts + 1)
 
     def replay(self, *names: str, start: int = 0, end: int | None = None) -> int:
         """Deliver the log's events again, to the named subscriptions only; the log gets no second record.
@@ -198,8 +197,6 @@ class EventBus:
                 count += 1
         return count
 
-    # --- worker threads -----------------------------------------------------------------------------------
-
     def start(self) -> None:
         """Start the worker threads. `with bus:` does it, and ends them again."""
         self._scheduler.start(self.threads)
@@ -222,8 +219,6 @@ class EventBus:
                 self.drain(timeout=30)
         finally:
             self.stop(timeout=5)
-
-    # --- look ---------------------------------------------------------------------------------------------
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

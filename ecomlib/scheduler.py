@@ -44,8 +44,6 @@ class Scheduler:
         self._workers: list[threading.Thread] = []
         self._stopping = False
 
-    # --- putting in ---------------------------------------------------------------------------------------
-
     def add(self, subscription: Subscription, item: Item, number: int = 1) -> None:
         """Lock held. Put a delivery at the end of the subscription's queue."""
         if not subscription.cancelled:
@@ -78,8 +76,6 @@ class Scheduler:
             self.open -= dropped
             self._tell()
         return dropped
-
-    # --- taking out ---------------------------------------------------------------------------------------
 
     def _wake_retries(self) -> float | None:
         """Lock held. Put what is due back into its queue. Returns the seconds until the next retry, if there is one."""
@@ -164,8 +160,6 @@ class Scheduler:
                 self._list(s)
             self._tell()
 
-    # --- without threads ----------------------------------------------------------------------------------
-
     def step(self, deadline: float | None = None) -> bool:
         """One attempt in the calling thread; waits for a retry if that is all that is left. False: nothing to do."""
         self.refuse_inside_a_handler("Deliveries can't be run")
@@ -182,8 +176,6 @@ class Scheduler:
             return False
         self.attempt(*task)
         return True
-
-    # --- with threads -------------------------------------------------------------------------------------
 
     @property
     def has_workers(self) -> bool:
@@ -228,8 +220,6 @@ class Scheduler:
                 else:
                     return
             self.attempt(*task, in_worker=True)
-
-    # --- waiting ------------------------------------------------------------------------------------------
 
     def _rest(self, seconds: float | None) -> None:
         """Lock held. Wait until something may be ready."""

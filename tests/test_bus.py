@@ -21,6 +21,7 @@ from ecomlib.errors import (
     LogError,
     NotDrained,
     NotSubscribed,
+    Permanent,
     WrongPlace,
 )
 from ecomlib.events import Event
@@ -713,6 +714,27 @@ def test_a_delivery_that_fails_after_it_was_cancelled_is_a_dead_letter_and_not_l
     with pytest.raises(NotSubscribed, match="'fail' is cancelled"):
         bus.redeliver(bus.dead_letters[0])
     assert len(bus.dead_letters) == 1  # it is kept
+
+
+def test_a_dead_letter_goes_to_the_repaired_handler_that_took_the_name(bus: EventBus, recorder: list[Any]) -> None:
+    def fail(event: Event) -> None:
+        raise Permanent("no")
+
+    broken = bus.subscribe("order.*", handler=fail, name="email")
+    event = Event("order.created", {"order_id": 1, "amount": 1})
+    bus.publish(event)
+    bus.drain()
+    broken.cancel()
+    (letter,) = bus.dead_letters
+    bus.subscribe_dead_letters(handler=recorder.append, name="email").cancel()
+    with pytest.raises(NotSubscribed, match="subscribe a handler under that name"):
+        bus.redeliver(letter)
+    bus.subscribe("order.*", handler=recorder.append, name="email")
+    bus.redeliver(letter)
+    bus.drain()
+    assert recorder == [event]
+    assert bus.dead_letters == ()
+    assert [(a.number, a.outcome) for a in bus.attempts] == [(1, "dead"), (2, "handled")]
 
 
 def test_drain_names_a_cancelled_subscription_that_still_runs(bus: EventBus, gate: Gate) -> None:

@@ -64,7 +64,6 @@ class Modelled:
     attempts: int
     queue: deque[tuple[Event, int, int]] = field(default_factory=deque)  # event, attempt, the last attempt it gets
     waits: bool = False  # for the retry of its first delivery
-    cancelled: bool = False
 
 
 class Model:
@@ -75,7 +74,7 @@ class Model:
         self.subscriptions: list[Modelled] = []
         self.retries: list[tuple[int, Modelled, tuple[Event, int, int]]] = []  # when it is due, whose, what
         self.seen: dict[str, list[Seen]] = defaultdict(list)
-        self.dead: dict[Letter, tuple[Modelled, Event]] = {}
+        self.dead: dict[Letter, Event] = {}
 
     def publish(self, event: Event) -> list[str]:
         reached = [s for s in self.subscriptions if any(matches(pattern, event.type) for pattern in s.patterns)]
@@ -85,15 +84,14 @@ class Model:
 
     def cancel(self, s: Modelled) -> int:
         self.subscriptions.remove(s)
-        s.cancelled = True
         return len(s.queue)
 
     def redeliver(self, key: Letter) -> bool:
-        s, event = self.dead[key]
-        if not s.cancelled:
-            del self.dead[key]
-            s.queue.append((event, key[2] + 1, key[2] + s.attempts))
-        return not s.cancelled
+        taker = next((s for s in self.subscriptions if s.name == key[0]), None)  # it, or who took its name since
+        if taker is None:
+            return False
+        taker.queue.append((self.dead.pop(key), key[2] + 1, key[2] + taker.attempts))
+        return True
 
     def run(self) -> None:
         while True:
@@ -123,7 +121,7 @@ class Model:
         else:
             self.seen[s.name].append((event.id, attempt, "dead"))
             self.seen["letters"].append((event.id, 1, "handled"))
-            self.dead[s.name, event.id, attempt] = s, event
+            self.dead[s.name, event.id, attempt] = event
 
 
 # --- what does happen -------------------------------------------------------------------------------------
