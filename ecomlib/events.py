@@ -69,7 +69,7 @@ class Event:
             raise BadEvent(f"{self.type}: its time {self.time} is outside the calendar when put in UTC.") from None
         if self.subject is None:
             about = getattr(self.data, "order_id", None) or getattr(self.data, "user_id", None)
-            set_(self, "subject", about if isinstance(about, str) and about.isprintable() else None)
+            set_(self, "subject", about if isinstance(about, str) and about and about.isprintable() else None)
         for name in _ATTRIBUTES:
             value = getattr(self, name)
             if value is None and name not in ("id", "source"):

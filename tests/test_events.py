@@ -452,3 +452,7 @@ def test_a_factory_joins_an_answer_to_the_story_of_its_cause(clock: SimulatedClo
     assert (third.correlationid, third.causationid) == (first.id, second.id)
     assert third.source == "/orders"
     assert third.time == clock.now()
+
+
+def test_an_invented_event_with_an_empty_id_is_about_nothing() -> None:
+    assert Event("coffee.spilled", {"user_id": ""}).subject is None
