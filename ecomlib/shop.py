@@ -69,7 +69,7 @@ class Shop:
             ("analytics", ("#",), self.analytics.apply),
         ):
             self.bus.subscribe(*patterns, handler=self.faults.wrap(name, handler), name=name)
-        self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="dead letters")
+        self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="failure notices")
 
     def _past(self) -> list[Event]:
         if self.log is None or (self._own_log is not None and not self._own_log.folder.exists()):

@@ -36,7 +36,7 @@ BARS = 62  # more than these are drawn as one area
 
 def attempts(frame: pd.DataFrame, *, size: Size = NORMAL, title: str = "Attempts by service") -> Figure:
     """One bar for each service: how many attempts it handled, failed and retried, and gave up."""
-    figure, axes = blank(title, size, left=7.6 * size.font, bottom=2.4)
+    figure, axes = blank(title, size, left=8.4 * size.font, bottom=2.4)
     most = max([*frame.sum(axis=1), 1])
     start = np.zeros(len(frame))
     for outcome, (colour, hatch) in STYLES.items():
