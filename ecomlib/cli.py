@@ -128,8 +128,9 @@ def import_(options: argparse.Namespace, settings: Settings) -> Result:
 
 
 def replay_(options: argparse.Namespace, settings: Settings) -> Result:
+    until = None if options.until is None else _time(options.until, settings.zone)
     with FileLog(_log_folder(options)) as log:
-        totals = replayed(log, zone=settings.zone, until=options.until and _time(options.until, settings.zone)).totals()
+        totals = replayed(log, zone=settings.zone, until=until).totals()
     return Result(totals, _table(totals))
 
 
@@ -175,7 +176,7 @@ def parser(settings: Settings) -> argparse.ArgumentParser:
         if log:
             default = f" (default: {settings.log}, from ECOMLIB_LOG)" if settings.log else ""
             made.add_argument(
-                "--log", type=Path, default=settings.log, metavar="DIR", help=f"the log's folder{default}"
+                "--log", type=_folder, default=settings.log, metavar="DIR", help=f"the log's folder{default}"
             )
         made.set_defaults(run=run)
         return made
@@ -212,6 +213,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r:.20} is not a whole number from 1 to 1000000")
     return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # as from a shell's variable that isn't set: it would mean the current folder
+        raise argparse.ArgumentTypeError("it is empty: name a folder")
+    return Path(text)
 
 
 def _log_folder(options: argparse.Namespace) -> Path:

@@ -12,7 +12,7 @@ from ecomlib.ports import Durability
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="ECOMLIB_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ECOMLIB_", env_file=".env", extra="ignore", env_ignore_empty=True)
 
     log: Path | None = None  # the folder of the event log
     zone: str = "UTC"  # of the shop: its days and hours, and the times in files that name no zone
@@ -24,6 +24,8 @@ def read_settings() -> Settings:
     """Raises `BadInput` with the variable that is wrong."""
     try:
         return Settings()
+    except UnicodeDecodeError:
+        raise BadInput("The file .env in the current folder is not text: write lines like ECOMLIB_SEED=7.") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = f"ECOMLIB_{'_'.join(map(str, first['loc'])).upper()}"

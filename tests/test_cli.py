@@ -122,6 +122,20 @@ def test_the_settings_give_what_options_leave_out(door: Door, tmp_path: Path, mo
     assert "ECOMLIB_SEED" in door.err
 
 
+def test_an_empty_setting_counts_as_none(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECOMLIB_LOG", "")
+    monkeypatch.setenv("ECOMLIB_SEED", "")
+    assert door("replay").code == 2
+    assert "Which log?" in door.err
+    assert same_as_the_story(door("demo", "--json").json)
+
+
+def test_settings_that_are_not_text_are_a_sentence(door: Door, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"ECOMLIB_SEED=\xff\xfe")
+    assert door("demo").code == 2
+    assert ".env" in door.err
+
+
 def test_the_doctor_names_what_is_there(door: Door) -> None:
     findings = {f["what"]: f for f in door("doctor", "--json").json["findings"]}
     assert findings["jupyterlab"]["good"]
@@ -176,6 +190,9 @@ BAD = [
     (2, ("log", "tail", "--log", "good", "--topic", "../good"), "no topic's name"),
     (2, ("log", "tail", "--log", "good", "-n", "0"), "whole number from 1"),
     (2, ("replay", "--log", "good", "--until", "tea time"), "is no time"),
+    (2, ("replay", "--log", "good", "--until", ""), "is no time"),
+    (2, ("replay", "--log", ""), "--log: it is empty"),
+    (2, ("demo", "--log", ""), "--log: it is empty"),
     (2, ("demo", "--orders", "-5"), "whole number from 1"),
     (2, ("demo", "--seed", "x"), "invalid int"),
     (2, ("dance",), "invalid choice"),
