@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from operator import index
 from typing import Literal
 
-from ecomlib.errors import EcomlibError
+from ecomlib.errors import BadInput, EcomlibError
 from ecomlib.events import Event
 from ecomlib.ports import Handler
 
@@ -36,10 +37,15 @@ class Faults:
         return {service: f"{_words(attempts)}, {when} its work" for service, (attempts, when) in self._plans.items()}
 
     def fail(self, service: str, *, attempts: Iterable[int] = EVERY, when: When = "before") -> None:
-        """From now on the service fails at these attempts (they count from 1) of each delivery, until `repair`."""
+        """From now on the service fails at these attempts (they count from 1) of each delivery, until `repair`.
+
+        Raises `BadInput` for anything else than numbers from 1, and `InjectedFault` for a service it does not know.
+        """
         if service not in self._known:
             raise InjectedFault(f"There is no service {service!r} to fail: choose one of {', '.join(self.services)}.")
-        self._plans[service] = (attempts if isinstance(attempts, range) else frozenset(attempts), when)
+        if when not in ("before", "after"):
+            raise BadInput(f"A service fails 'before' or 'after' its work, not {when!r:.40}.")
+        self._plans[service] = (_numbers(attempts), when)
 
     def repair(self, service: str | None = None) -> None:
         """Let the service, or every one, work again."""
@@ -64,6 +70,17 @@ class Faults:
 
         handle.__name__ = getattr(handler, "__name__", service)
         return handle
+
+
+def _numbers(attempts: Iterable[int]) -> frozenset[int] | range:
+    try:
+        numbers = attempts if isinstance(attempts, range) else frozenset(map(index, attempts))
+        first = numbers[0] if isinstance(numbers, range) else min(numbers)
+    except (TypeError, ValueError, IndexError):  # no numbers, or none at all
+        first = 0
+    if first < 1:
+        raise BadInput(f"Attempts are numbers from 1, like (1, 2), not {attempts!r:.40}.")
+    return numbers
 
 
 def _words(attempts: Iterable[int]) -> str:

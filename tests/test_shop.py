@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ecomlib.errors import Refused
+from ecomlib.errors import BadInput, Refused
 from ecomlib.faults import InjectedFault
 from ecomlib.log import FileLog
 from ecomlib.services.senders import RecordingSender
@@ -124,6 +125,20 @@ def test_a_service_that_fails_stops_no_other() -> None:
 def test_only_a_known_service_can_be_made_to_fail() -> None:
     with pytest.raises(InjectedFault, match="choose one of analytics, audit, email, sms"):
         Shop().faults.fail("coffee machine")
+
+
+@pytest.mark.parametrize("attempts", [1, 0, (), (0,), (1, -1), "1", (1.5,), None, range(0), range(3)])
+def test_a_fault_is_planned_for_attempts_from_1(attempts: Any) -> None:
+    shop = Shop()
+    shop.faults.fail("sms", attempts=(2,))
+    with pytest.raises(BadInput, match="numbers from 1"):
+        shop.faults.fail("sms", attempts=attempts)
+    assert shop.faults.planned == {"sms": "at attempt 2, before its work"}, "the plan that was good stays"
+
+
+def test_a_fault_comes_before_or_after_the_work() -> None:
+    with pytest.raises(BadInput, match="'during'"):
+        Shop().faults.fail("sms", when="during")  # type: ignore[arg-type]
 
 
 def test_the_audit_says_who_did_what() -> None:
