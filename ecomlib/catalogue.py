@@ -81,7 +81,9 @@ def _money(value: Any) -> Decimal:
         cents = amount.quantize(Decimal("0.01"))
     except InvalidOperation:
         raise ValueError(f"{value!r:.40} is no amount: write it like 50 or '49.90'") from None
-    if not cents.is_finite() or cents > MAX_AMOUNT:
+    if amount.is_nan():
+        raise ValueError(f"{value!r:.40} is no amount: write it like 50 or '49.90'")
+    if cents > MAX_AMOUNT:
         raise ValueError(f"the amount {value!r:.40} is not below a thousand million")
     if cents != amount:
         raise ValueError(f"the amount {value!r:.40} has more than two decimal places")

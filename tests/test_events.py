@@ -313,7 +313,7 @@ def test_a_float_is_taken_for_what_it_shows() -> None:
         (10**9, "not below a thousand million"),
         ("1e999999", "is no amount"),
         ("1e-999999", "more than two decimal places"),
-        (float("nan"), "not below"),
+        (float("nan"), "is no amount"),
         (float("inf"), "is no amount"),
         ("sNaN", "is no amount"),
         ("fifty", "is no amount"),
