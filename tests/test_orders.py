@@ -68,10 +68,10 @@ def test_a_payment_says_the_amount_of_the_latest_update_and_the_user(bus: EventB
 REFUSED: list[tuple[str, int, Callable[[OrderService], object]]] = [
     ("order 1 already", 1, lambda o: (o.create(1, amount=1), o.create("1", amount=2))),
     ("no order 9", 0, lambda o: o.pay(9)),
-    ("is created: to ship it, it must be paid", 1, lambda o: (o.create(1, amount=1), o.ship(1))),
-    ("is paid: to pay it, it must be created", 2, lambda o: (o.create(1, amount=1), o.pay(1), o.pay(1))),
-    ("is cancelled: to pay it", 2, lambda o: (o.create(1, amount=1), o.cancel(1), o.pay(1))),
-    ("is paid: to update it", 2, lambda o: (o.create(1, amount=1), o.pay(1), o.update(1, amount=2))),
+    ("is created: 'ship' is for an order whose status is paid", 1, lambda o: (o.create(1, amount=1), o.ship(1))),
+    ("is paid: 'pay' is for an order whose status", 2, lambda o: (o.create(1, amount=1), o.pay(1), o.pay(1))),
+    ("is cancelled: 'pay' is for", 2, lambda o: (o.create(1, amount=1), o.cancel(1), o.pay(1))),
+    ("is paid: 'update' is for", 2, lambda o: (o.create(1, amount=1), o.pay(1), o.update(1, amount=2))),
     ("is registered already", 1, lambda o: (o.register_user(7), o.register_user(7))),
     ("is not registered", 0, lambda o: o.delete_user(7)),
 ]

@@ -107,7 +107,7 @@ class OrderService:
             raise Refused(f"There is no order {order_id}: create it first.")
         if order.status not in ALLOWED[command]:
             needed = " or ".join(ALLOWED[command])
-            raise Refused(f"Order {order_id} is {order.status}: to {command} it, it must be {needed}.")
+            raise Refused(f"Order {order_id} is {order.status}: {command!r} is for an order whose status is {needed}.")
         return order
 
     def _publish(self, type: str, data: dict[str, Any]) -> Event:
