@@ -5,8 +5,10 @@ A topic is a folder, and each of its partitions a file in it (`records.py` says 
 
 from __future__ import annotations
 
+import os
 import re
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
@@ -17,6 +19,7 @@ from ecomlib.files import LogFile, disk_errors, make_folder
 from ecomlib.partition import Partition
 from ecomlib.ports import Durability, Position, Record
 
+FORMAT = '{"format": 1}\n'
 MARKER = "log.json"  # says that this folder is a log, so that nobody takes another folder for one
 TOPIC = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
@@ -65,7 +68,7 @@ class FileLog:
         self._check_folder()
         with disk_errors(self.folder):
             folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
-            found = {path.name: len(list(path.glob("*.log"))) for path in folders}
+            found = {path.name: sum(name.endswith(".log") for name in os.listdir(path)) for path in folders}
         return {topic: partitions for topic, partitions in found.items() if partitions}
 
     def close(self) -> None:
@@ -84,6 +87,10 @@ class FileLog:
             raise NotALog(f"There is no log at {self.folder}: the folder does not exist.")
         if not self.folder.is_dir() or not (self.folder / MARKER).is_file():
             raise NotALog(f"{self.folder} is not an event log: it has no {MARKER}. Name a folder that ecomlib wrote.")
+        with disk_errors(self.folder):
+            written = (self.folder / MARKER).read_bytes()
+        if written != FORMAT.encode():
+            raise NotALog(f"{self.folder} says in {MARKER} {written!r:.40}: this ecomlib reads only {FORMAT.strip()}.")
 
     def _partition(self, topic: str, number: int, *, create: bool) -> Partition:
         with self._opening:
@@ -107,9 +114,13 @@ class FileLog:
             return self._partitions[topic, number]
 
     def _create(self, path: Path) -> None:
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            self._check_folder()  # a folder of something else is left alone
+        if self.folder.exists():
+            if not self.folder.is_dir() or not all(there.name.startswith(MARKER) for there in self.folder.iterdir()):
+                self._check_folder()  # a folder of something else is left alone
         make_folder(self.folder)
-        (self.folder / MARKER).write_text('{"format": 1}\n')  # first, for another process may be making it too
+        if not (self.folder / MARKER).exists():  # comes first, and at once: another process may be making it too
+            beside = self.folder / f"{MARKER}.{uuid.uuid4().hex}"
+            beside.write_bytes(FORMAT.encode())
+            os.replace(beside, self.folder / MARKER)
         path.parent.mkdir(exist_ok=True)
         path.touch()

@@ -135,15 +135,14 @@ class Driven:
         self.start = self.clock.now()
         self.bus = EventBus(clock=self.clock, threads=threads)
         self.subscriptions: dict[str, AnySubscription] = {}
+        self.calls = Counter[tuple[str, str]]()  # by name, for a name that is taken again takes up its dead letters
         self._run = run
         self.bus.subscribe_dead_letters(handler=lambda letter: None, name="letters")
 
     def subscribe(self, name: str, patterns: list[str], ordered: bool, attempts: int) -> None:
-        calls = Counter[str]()
-
         def handler(event: Event) -> None:
-            calls[event.id] += 1
-            if fails(event, name, calls[event.id]):
+            self.calls[name, event.id] += 1
+            if fails(event, name, self.calls[name, event.id]):
                 raise Permanent("for good") if event.data.permanent else RuntimeError("this time")
             answer = answer_to(event) if name == "relay" else None
             if answer:

@@ -165,10 +165,16 @@ def not_a_log(folder: Path) -> Path:
     return folder
 
 
+def of_the_future(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "log.json").write_text('{"format": 2}')
+    return folder
+
+
 def noise(folder: Path) -> Path:
     """A log's folder whose only file is ten million bytes of nothing."""
     (folder / "shop").mkdir(parents=True)
-    (folder / "log.json").write_text("{}")
+    (folder / "log.json").write_bytes(b'{"format": 1}\n')
     (folder / "shop" / "0.log").write_bytes(bytes(range(256)) * 40_000)
     return folder
 
@@ -183,6 +189,7 @@ BAD = [
     (2, ("import", "original", "nowhere", "--log", "log"), "nowhere"),
     (2, ("import", "original", "noise/shop/0.log", "--log", "log"), "no events.log"),
     (2, ("import", "original", "events.log", "--log", "log", "--zone", "Mars"), "Mars"),
+    (2, ("replay", "--log", "future"), "reads only"),
     (1, ("replay", "--log", "noise"), "damaged"),
     (1, ("log", "tail", "--log", "noise"), "damaged"),
     (1, ("log", "topics", "--log", "noise"), "damaged"),
@@ -207,6 +214,7 @@ def test_bad_input_is_a_sentence_and_a_code_and_costs_nothing(
 ) -> None:
     not_a_log(tmp_path / "diary")
     noise(tmp_path / "noise")
+    of_the_future(tmp_path / "future")
     (tmp_path / "events.log").write_text(LINE)
     door("demo", "--log", "good")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
