@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Self
 
 from ecomlib.clock import Clock, SystemClock
-from ecomlib.errors import BadEvent, BadPattern, BusFull, LogError, NoSubscriber, NotDrained, NotSubscribed
+from ecomlib.errors import BadEvent, BadInput, BadPattern, BusFull, LogError, NoSubscriber, NotDrained, NotSubscribed
 from ecomlib.events import Event
 from ecomlib.ports import Attempt, DeadLetter, Handler, Log, Receipt, Retry
 from ecomlib.scheduler import Scheduler
@@ -36,6 +36,9 @@ class EventBus:
         keep: int = 10_000,
     ) -> None:
         """`limit` bounds each queue. `keep` bounds the attempts and the history: the latest ones are kept."""
+        for name, number in (("threads", threads), ("limit", limit), ("keep", keep)):
+            if number < 1:
+                raise BadInput(f"A bus needs {name} of at least 1, not {number!r}.")
         self.log, self.topic, self.retry, self.threads, self.limit = log, topic, retry, threads, limit
         self._scheduler = Scheduler(clock or SystemClock(), keep)
         self._registry = Registry(on_cancel=self._cancel)

@@ -114,9 +114,9 @@ class FileLog:
             return self._partitions[topic, number]
 
     def _create(self, path: Path) -> None:
-        if self.folder.exists():
-            if not self.folder.is_dir() or not all(there.name.startswith(MARKER) for there in self.folder.iterdir()):
-                self._check_folder()  # a folder of something else is left alone
+        there = self.folder.iterdir() if self.folder.is_dir() else [self.folder] if self.folder.exists() else []
+        if not all(path.name.startswith(MARKER) for path in there):
+            self._check_folder()  # what is something else is left alone
         make_folder(self.folder)
         if not (self.folder / MARKER).exists():  # comes first, and at once: another process may be making it too
             beside = self.folder / f"{MARKER}.{uuid.uuid4().hex}"

@@ -899,3 +899,9 @@ def test_a_bus_without_a_log_says_that_it_cant_replay(bus: EventBus) -> None:
     bus.subscribe("#", handler=print, name="totals")
     with pytest.raises(LogError, match="has no log to replay"):
         bus.replay("totals")
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"threads": -1}, {"limit": 0}, {"keep": 0}])
+def test_a_bus_of_nothing_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(BadInput, match="at least 1"):
+        EventBus(**wrong)  # type: ignore[arg-type]
