@@ -36,9 +36,9 @@ class EventBus:
         keep: int = 10_000,
     ) -> None:
         """`limit` bounds each queue. `keep` bounds the attempts and the history: the latest ones are kept."""
-        for name, number in (("threads", threads), ("limit", limit), ("keep", keep)):
-            if number < 1:
-                raise BadInput(f"A bus needs {name} of at least 1, not {number!r}.")
+        for name, number, least in (("threads", threads, 0), ("limit", limit, 1), ("keep", keep, 1)):
+            if number < least:
+                raise BadInput(f"A bus needs {name} of at least {least}, not {number!r}.")
         self.log, self.topic, self.retry, self.threads, self.limit = log, topic, retry, threads, limit
         self._scheduler = Scheduler(clock or SystemClock(), keep)
         self._registry = Registry(on_cancel=self._cancel)

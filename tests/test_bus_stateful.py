@@ -213,7 +213,7 @@ class Programs(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
-        self.free = Driven(1, without_threads)
+        self.free = Driven(0, without_threads)
         self.published = 0
 
     @property
