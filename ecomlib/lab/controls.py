@@ -26,6 +26,15 @@ def row(*children: Any) -> Any:
     return box
 
 
+def board(**places: Any) -> Any:
+    """Each widget at the place of its name: `style.css` says where that is in a wide panel, and in a narrow one."""
+    for name, widget in places.items():
+        widget.add_class(f"ecomlib-at-{name}")
+    box = widgets.Box(list(places.values()))
+    box.add_class("ecomlib-board")
+    return box
+
+
 def columns(left: Sequence[Any], right: Sequence[Any]) -> Any:
     """Side by side where there is room, else the right one below."""
     box = widgets.HBox([widgets.VBox(left), widgets.VBox(right)])

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from ecomlib.faults import EVERY, When
 from ecomlib.lab import charts, view
-from ecomlib.lab.controls import choice, columns, row
+from ecomlib.lab.controls import board, choice, columns, row
 from ecomlib.lab.desk import AMOUNT, CUSTOMER, Desk, Message
 from ecomlib.lab.picture import Picture
 from ecomlib.services.orders import Amount, OrderId
@@ -128,8 +128,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
             row(self._amount, self._customer, *self._order_buttons()),
             row(*self._fault_fields(), self._repair(), self._faults),
             self._message,
-            self._counters,
-            columns([self._rows], [self.image, self._letters, self._redeliver()]),
+            board(
+                counters=self._counters,
+                attempts=self._rows,
+                chart=self.image,
+                letters=widgets.VBox([self._letters, self._redeliver()]),
+            ),
         ]
 
     def _presenter(self) -> list[Any]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.browser.conftest import ROOT, Lab, Notebook
 
-Open = Callable[[str], Notebook]
+Open = Callable[..., Notebook]
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 SMALL = "from ecomlib.lab import Panel\n\npanel = Panel()\npanel"
@@ -191,6 +191,43 @@ def test_on_a_projector_all_is_large_and_what_a_class_needs_is_on_one_screen(lab
     natural = Image.open(io.BytesIO(notebook.picture_bytes())).width
     assert shrunk == 1
     assert natural == notebook.find("chart").evaluate("e => e.clientWidth") * 2, "drawn twice as sharp, at 20 px"
+
+
+# How many words are broken: of a text node, each word that lies on more than one line.
+BROKEN = """() => {
+    const broken = [];
+    const walk = document.createTreeWalker(document.querySelector('.ecomlib-panel'), NodeFilter.SHOW_TEXT);
+    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+        if (node.parentElement.closest('style')) continue;
+        for (const word of node.textContent.matchAll(/[^\\s]+/g)) {
+            const range = document.createRange();
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
+
+
+@pytest.mark.parametrize("view", ["lab", "doc"])
+def test_what_a_click_on_fire_changes_is_on_one_screen_also_beside_the_list_of_files(view: str, open_notebook: Open) -> None:
+    notebook = open_notebook("panel.ipynb", view)
+    notebook.run_all()
+    notebook.find("customer").locator("input").fill("501")
+    notebook.find("fail").click()
+    notebook.wait("faults", "✗ email fails")
+    notebook.find("fire").click()
+    notebook.wait("letters", "The mailbox of user 501 does not exist")
+    notebook.wait_for_name_of_picture("email 0 handled, 1 failed and tried again, 1 dead")
+    notebook.find("panel").evaluate("e => e.scrollIntoView({block: 'start'})")
+    notebook.shot(f"panel-{view}")
+    for name in ("fire", "reset", "fail", "said", "counters", "chart"):
+        assert notebook.is_on_screen(name), f"{name} can't be seen without scrolling"
+    assert notebook.page.evaluate(BROKEN) == []
+    for size in (1100, 900, 760):
+        notebook.page.set_viewport_size({"width": size, "height": 800})
+        assert notebook.page.evaluate(BROKEN) == [], f"words are broken in a window {size} pixels wide"
 
 
 @pytest.mark.parametrize("name", ["panel.ipynb", "loaded.ipynb"])
