@@ -30,10 +30,11 @@ export MPLCONFIGDIR := $(var)/matplotlib
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
+# Encrypted where kernels can be: one that is not warns of it in the terminal, at every start.
 lab: env ## open JupyterLab at the first lesson (PORT=8890, BROWSER=no); Ctrl+C ends it
 	@exec $(run) -m jupyterlab -y --log-level=ERROR --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) \
 	    --ServerApp.root_dir=notebooks --LanguageServerManager.autodetect=False \
-	    --LabApp.default_url=/lab/tree/00_fire_an_order.ipynb $(if $(filter no,$(BROWSER)),--no-browser)
+	    --KernelManager.transport_encryption=auto --LabApp.default_url=/lab/tree/00_fire_an_order.ipynb $(if $(filter no,$(BROWSER)),--no-browser)
 
 test: env ## run every test and every cell of every lesson (TESTS="tests/test_bus.py -x")
 	@exec $(run) -m pytest --nbval $(TESTS)

@@ -87,6 +87,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             sys.executable, "-m", "jupyterlab", "-y", "--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.port={lab.address.rpartition(':')[2]}", f"--IdentityProvider.token={lab.token}",
             f"--ServerApp.root_dir={folder}", "--LanguageServerManager.autodetect=False",
+            "--KernelManager.transport_encryption=auto",
             "--LabApp.expose_app_in_browser=True",
         ],
         stdout=log.open("w"),
@@ -200,15 +201,15 @@ class Notebook:
 
 
 @pytest.fixture
-def open_notebook(lab: Lab, browser: Browser) -> Iterator[Callable[[str], Notebook]]:
-    """Open a notebook of the lab's folder at 1280x800, its kernel idle."""
+def open_notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., Notebook]]:
+    """Open a notebook of the lab's folder at 1280x800, its kernel idle: alone, or in `lab` beside the list of files."""
     pages: list[Page] = []
 
-    def open_(name: str) -> Notebook:
+    def open_(name: str, view: str = "doc") -> Notebook:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE)
         pages.append(page)
-        page.goto(f"{lab.address}/doc/tree/{name}?reset&token={lab.token}")
+        page.goto(f"{lab.address}/{view}/tree/{name}?reset&token={lab.token}")
         page.wait_for_function(READY)
         return Notebook(page)
 
