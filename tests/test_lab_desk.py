@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,29 @@ def test_the_next_hundred_are_others(desk: Desk) -> None:
 
 def test_no_orders_cant_be_fired(desk: Desk) -> None:
     desk.fire_many(0)
-    assert str(desk.message) == "✗ 0 orders can't be fired: ask for 1 or more."
+    assert str(desk.message) == "✗ 0 orders can't be fired: ask for a whole number, 1 or more."
+
+
+@pytest.mark.parametrize("n", [10.5, None, "many", float("nan"), -1])
+def test_orders_are_fired_in_whole_numbers(desk: Desk, n: Any) -> None:
+    desk.fire_many(n)
+    assert str(desk.message) == f"✗ {n!r} orders can't be fired: ask for a whole number, 1 or more."
+    assert not desk.shop.orders.orders
+
+
+@pytest.mark.parametrize("customer", ["7\n8", "\u202e001", "7\t", "\x007", "\u2066seven\u2069"])
+def test_a_customer_who_cant_be_printed_is_refused(desk: Desk, customer: str) -> None:
+    desk.fire(customer)
+    assert str(desk.message).startswith(f"✗ {customer!r} is no customer: ")
+    assert desk.message.text.isprintable()
+    assert not desk.shop.bus.history
+
+
+def test_a_customer_may_be_called_in_any_language(desk: Desk) -> None:
+    for name in ("Олена Ковальчук", "王小明", "שרה", "José-María O'Neill"):
+        desk.fire(name)
+        assert desk.message.ok
+    assert desk.counters()["orders"] == 4
 
 
 def test_each_action_is_a_minute_later_so_that_delays_can_be_seen(desk: Desk) -> None:
@@ -248,9 +271,13 @@ def test_what_the_bus_refuses_is_said(desk: Desk) -> None:
     assert desk.counters()["orders"] == 0
 
 
-def test_an_error_that_nobody_foresaw_is_not_swallowed(desk: Desk) -> None:
-    with pytest.raises(TypeError):
-        desk.fire_many("many")  # type: ignore[arg-type]
+def test_an_error_that_nobody_foresaw_is_not_swallowed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("nobody foresaw it")
+
+    monkeypatch.setattr(desk.shop.orders, "create", broken)
+    with pytest.raises(TypeError, match="nobody foresaw it"):
+        desk.fire()
 
 
 def test_it_needs_neither_widgets_nor_matplotlib() -> None:

@@ -143,6 +143,15 @@ def test_a_bad_amount_is_said_in_the_panel(panel: Panel, amount: str) -> None:
     assert "<b>1</b>" not in panel._message.value
 
 
+@pytest.mark.parametrize("customer", ["7\n8", "\u202e7"])
+def test_a_customer_with_signs_that_cant_be_seen_is_said_in_the_panel(panel: Panel, customer: str) -> None:
+    named(panel, "customer").value = customer
+    named(panel, "fire").click()
+    assert f"✗  {customer!r} is no customer: " in page(panel)
+    assert customer not in page(panel)
+    assert panel.desk.counters()["orders"] == 0
+
+
 def test_an_error_in_a_callback_is_shown_and_the_panel_goes_on(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the desk <fell> over")

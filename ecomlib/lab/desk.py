@@ -60,6 +60,10 @@ class Desk:
         user_id, amount = CUSTOMER if user_id is None else user_id, AMOUNT if amount is None else amount
 
         def order() -> str:
+            if not str(
+                user_id
+            ).isprintable():  # a line break would tear the tables, a sign of direction turn them round
+                raise BadInput(f"{user_id!r:.40} is no customer: write letters, numbers and signs that can be seen.")
             event = self.shop.orders.create(self._next_number(), user_id=user_id, amount=amount)
             return f"Order {event.data.order_id} of user {event.data.user_id} for {event.data.amount}"
 
@@ -69,8 +73,8 @@ class Desk:
         """The next day's customers, as many as asked for; most of them pay on the day. The same ones at every run."""
 
         def orders() -> str:
-            if n < 1:
-                raise BadInput(f"{n} orders can't be fired: ask for 1 or more.")
+            if not isinstance(n, int) or n < 1:
+                raise BadInput(f"{n!r:.40} orders can't be fired: ask for a whole number, 1 or more.")
             first, day = self._next_number(), self.shop.clock.now().date() + timedelta(days=1)
             simulated = [
                 replace(
@@ -124,12 +128,7 @@ class Desk:
         """From now on the service fails at these attempts of each delivery, before or after its work."""
 
         def plan() -> str:
-            numbers = attempts if isinstance(attempts, range) else tuple(attempts)
-            if not numbers or not all(isinstance(n, int) and n > 0 for n in numbers):
-                raise BadInput(f"Attempts are numbers from 1, like (1, 2), not {numbers!r:.40}.")
-            if when not in ("before", "after"):
-                raise BadInput(f"A service fails 'before' or 'after' its work, not {when!r:.40}.")
-            self.shop.faults.fail(service, attempts=numbers, when=when)
+            self.shop.faults.fail(service, attempts=attempts, when=when)
             return f"From now on {service} fails {self.shop.faults.planned[service]}"
 
         self._act(plan)
