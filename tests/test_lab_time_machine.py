@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,13 +106,13 @@ def test_moving_the_slider_does_what_go_does(day: Path) -> None:
     assert slid.image.value == gone.image.value != TimeMachine(day).image.value
 
 
-@pytest.mark.parametrize("offset", [-1, 7])
-def test_an_offset_that_is_not_there_changes_nothing_and_is_said(day: Path, offset: int) -> None:
+@pytest.mark.parametrize("offset", [-1, 7, "x", 2.5, None])
+def test_an_offset_that_is_not_there_changes_nothing_and_is_said(day: Path, offset: Any) -> None:
     machine = TimeMachine(day)
     machine.go(2)
     machine.go(offset)
     assert machine.offset == machine.slider.value == 2
-    assert repr(machine).endswith(f"| ✗ There is no event {offset}: the history goes from 0 to 6.")
+    assert repr(machine).endswith(f"| ✗ There is no event {offset!r}: the history goes from 0 to 6.")
     machine.go(3)
     assert "✗" not in repr(machine)
 
@@ -126,6 +126,44 @@ def test_go_to_takes_a_time_with_its_zone(day: Path) -> None:
     machine.go_to(datetime(2026, 1, 1))
     assert "has no time zone" in repr(machine)
     assert machine.offset == 6
+
+
+def test_go_to_takes_a_time_as_text_which_is_utc_unless_it_names_a_zone() -> None:
+    machine = TimeMachine(year())
+    middle = year()[len(year()) // 2].time
+    machine.go_to(middle)
+    offset = machine.offset
+    assert 0 < offset < len(year())
+    for text in (
+        middle.isoformat(),
+        f"{middle:%Y-%m-%d %H:%M:%S.%f}",
+        f"{middle:%Y-%m-%dT%H:%M:%S.%fZ}",
+        middle.astimezone(timezone(timedelta(hours=2))).isoformat(),
+    ):
+        machine.go(0)
+        machine.go_to(text)
+        assert machine.offset == offset
+        assert "✗" not in repr(machine)
+
+
+@pytest.mark.parametrize("time", ["yesterday", "", 5, None, date(2026, 1, 5)])
+def test_what_is_no_time_changes_nothing_and_is_said(day: Path, time: Any) -> None:
+    machine = TimeMachine(day)
+    machine.go(2)
+    machine.go_to(time)
+    assert machine.offset == 2
+    assert repr(machine).endswith(f"| ✗ {time!r} is no time: write it like 2026-01-05T09:00:00Z.")
+
+
+@pytest.mark.parametrize("source", [5, None, object])
+def test_what_holds_no_events_is_refused_with_a_sentence(source: Any) -> None:
+    with pytest.raises(BadInput, match="holds no events: name a log, its folder, a shop, or a list of events"):
+        TimeMachine(source)
+
+
+def test_a_list_of_something_else_is_refused_with_a_sentence() -> None:
+    with pytest.raises(BadInput, match="7 is no event: a list holds events, or the records of a log"):
+        TimeMachine([Event("coffee.spilled"), 7])  # type: ignore[list-item]
 
 
 def test_every_chart_can_be_chosen(day: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ecomlib.replay import Snapshot
 from ecomlib.services.analytics import Analytics
 from ecomlib.shop import TOPIC, Shop
 
+EXAMPLE = "2026-01-05T09:00:00Z"
 Source = Log | Path | str | Shop | Iterable[Record | Event]
 
 
@@ -44,8 +45,8 @@ class History:
 
         Raises `BadInput` for an offset that the history does not have.
         """
-        if not 0 <= offset <= len(self):
-            raise BadInput(f"There is no event {offset}: the history goes from 0 to {len(self)}.")
+        if not isinstance(offset, int) or not 0 <= offset <= len(self):
+            raise BadInput(f"There is no event {offset!r:.40}: the history goes from 0 to {len(self)}.")
         nearest = self._snapshots[min(offset // self._every, len(self._snapshots) - 1)]
         if offset < self._offset or nearest.offset > self._offset:
             self._offset = nearest.restore(self._analytics)
@@ -56,10 +57,17 @@ class History:
                 self._snapshots.append(Snapshot(TOPIC, self._offset, self._analytics.state()))
         return self._analytics
 
-    def offset_at(self, time: datetime) -> int:
-        """How many events there were by `time`, up to the first one that happened later. Raises `BadInput`."""
+    def offset_at(self, time: datetime | str) -> int:
+        """How many events there were by `time`, up to the first one that happened later. Raises `BadInput`.
+
+        Text is a time as ISO 8601 writes it; where it names no zone it is UTC, as the times of events are shown.
+        """
+        if isinstance(time, str):
+            time = _time(time)
+        if not isinstance(time, datetime):
+            raise BadInput(f"{time!r:.40} is no time: write it like {EXAMPLE}.")
         if time.tzinfo is None:
-            raise BadInput(f"The time {time} has no time zone: write it like 2026-01-05T09:00:00Z.")
+            raise BadInput(f"The time {time} has no time zone: write it like {EXAMPLE}.")
         return bisect_right(self._latest, time)
 
     def _read(self, source: Source) -> Sequence[Event]:
@@ -69,7 +77,9 @@ class History:
         if isinstance(source, Shop):
             return self._read_log(source.log) if source.log is not None else self._remembered(source)
         if isinstance(source, Iterable):
-            return [item.event if isinstance(item, Record) else item for item in source]
+            return [_event(item) for item in source]
+        if not callable(getattr(source, "topics", None)):
+            raise BadInput(f"{source!r:.40} holds no events: name a log, its folder, a shop, or a list of events.")
         return self._read_log(source)
 
     def _remembered(self, shop: Shop) -> Sequence[Event]:
@@ -91,3 +101,18 @@ class History:
         except DamagedRecord as damage:
             self.damage = f"{damage} The history ends before it."
         return events
+
+
+def _event(item: Record | Event) -> Event:
+    event = item.event if isinstance(item, Record) else item
+    if not isinstance(event, Event):
+        raise BadInput(f"{event!r:.40} is no event: a list holds events, or the records of a log.")
+    return event
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{text!r:.40} is no time: write it like {EXAMPLE}.") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

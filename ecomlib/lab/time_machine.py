@@ -68,8 +68,8 @@ class TimeMachine(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no ty
                 return
         self.refresh()
 
-    def go_to(self, time: datetime) -> None:
-        """Show the shop as it was at that time: before the first event that happened later."""
+    def go_to(self, time: datetime | str) -> None:
+        """Show the shop as it was at that time, such as "2026-01-05": before the first event that happened later."""
         try:
             self.go(self.history.offset_at(time))
         except EcomlibError as error:
