@@ -171,6 +171,16 @@ def test_arrows_move_the_time_machine(open_notebook: Open) -> None:
     notebook.shot("time-machine")
 
 
+def test_the_time_machine_is_on_one_screen_also_beside_the_list_of_files(open_notebook: Open) -> None:
+    notebook = open_notebook("time.ipynb", "lab")
+    notebook.run_all()
+    notebook.page.wait_for_function("() => document.querySelector('.ecomlib-chart')?.complete")
+    notebook.find("time-machine").evaluate("e => e.scrollIntoView({block: 'start'})")
+    notebook.shot("time-machine-lab")
+    for name in ("slider", "said", "totals", "chart"):
+        assert notebook.is_on_screen(name), f"{name} can't be seen without scrolling"
+
+
 def test_on_a_projector_all_is_large_and_what_a_class_needs_is_on_one_screen(lab: Lab, open_notebook: Open) -> None:
     lab.theme("JupyterLab Light")
     notebook = open_notebook("large.ipynb")
@@ -211,7 +221,7 @@ BROKEN = """() => {
 
 
 @pytest.mark.parametrize("view", ["lab", "doc"])
-def test_what_a_click_on_fire_changes_is_on_one_screen_also_beside_the_list_of_files(view: str, open_notebook: Open) -> None:
+def test_what_fire_changes_is_on_one_screen_also_beside_the_list_of_files(view: str, open_notebook: Open) -> None:
     notebook = open_notebook("panel.ipynb", view)
     notebook.run_all()
     notebook.find("customer").locator("input").fill("501")
