@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import os
+import signal
+import sys
+import threading
+import time
+from contextvars import ContextVar
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from ecomlib.lab import checks
 from ecomlib.lab.checks import EXERCISES, Verdict, check, hint, solution
 from ecomlib.lab.exercises.exercise import Exercise
 
+WHERE: ContextVar[str] = ContextVar("where")
 ALL = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.id)
 WRONG = [
     pytest.param(exercise, cell, expected, id=f"{exercise.id} {n}")
@@ -25,6 +32,14 @@ def tried(exercise: Exercise, cell: str) -> Verdict:
     names: dict[str, Any] = {}
     exec(cell, names)
     return check(exercise.id, names[exercise.name])
+
+
+def assert_no_check_runs() -> None:
+    """Each one's thread has ended, or does so within the time that the end of a thread takes."""
+    for thread in threading.enumerate():
+        if thread.name == "check":
+            thread.join(1)
+            assert not thread.is_alive()
 
 
 @ALL
@@ -92,14 +107,44 @@ def test_code_that_raises_is_told_what_it_raised_and_where(exercise: Exercise) -
     assert repr(check(exercise.id, answer)) == f"✗ Your code stopped in line {line} of the cell with LookupError: lost"
 
 
-@CODE
-def test_code_that_never_ends_is_stopped(exercise: Exercise) -> None:
-    def answer(*_: object) -> None:
-        while True:
-            with suppress(Exception):
-                list(range(10))
+ENDLESS = {
+    "one line": "while True: pass",
+    "two lines": "while True:\n        pass",
+    "an iterator": "for _ in iter(int, 1): pass",
+    "a bare except": "while True:\n        try: len(1)\n        except: pass",
+    "a bare except in two loops": "while True:\n        try:\n            while True: pass\n        except: pass",
+    "a finally": "while True:\n        try: len([])\n        finally: continue",
+    "sleep": "import time\n    while True: time.sleep(0.001)",
+}
 
-    assert "does not come to an end" in repr(check(exercise.id, answer))
+
+@CODE
+@pytest.mark.parametrize("body", ENDLESS.values(), ids=ENDLESS)
+def test_code_that_never_ends_is_stopped(
+    exercise: Exercise, body: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "SECONDS", 0.1)
+    names: dict[str, Any] = {}
+    exec(f"def answer(*_):\n    {body}", names)
+    assert "does not come to an end" in repr(check(exercise.id, names["answer"]))
+    assert_no_check_runs()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_learner_waits_seconds_for_the_verdict_on_an_endless_loop() -> None:
+    def answer(events: Any) -> None:
+        while True: pass  # fmt: skip  # noqa: E701
+
+    began = time.monotonic()
+    assert "does not come to an end" in repr(check("03.1", answer))
+    assert time.monotonic() - began < checks.SECONDS + 3
+
+
+def test_what_an_answer_sees_is_the_caller_s_context() -> None:
+    seen: list[str] = []
+    WHERE.set("here")
+    check("03.1", lambda events: seen.append(WHERE.get()))
+    assert seen == ["here"]
 
 
 @CODE
@@ -145,7 +190,23 @@ def test_ctrl_c_stops_a_check_as_it_stops_anything() -> None:
         check("03.1", answer)
 
 
-def test_a_handler_that_never_ends_is_stopped_on_the_bus_too() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="there os.kill ends the process instead of interrupting it")
+def test_ctrl_c_while_an_answer_runs_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SECONDS", 60.0)
+
+    def answer(events: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        check("03.1", answer)
+    assert_no_check_runs()
+
+
+def test_a_handler_that_never_ends_is_stopped_on_the_bus_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SECONDS", 0.1)
+
     def once(send: Any) -> Any:
         def handler(event: Any) -> None:
             while True:

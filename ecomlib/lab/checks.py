@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from html import escape
+from threading import Thread
 from types import CodeType, FrameType
 from typing import Any, Literal
 
@@ -23,7 +26,7 @@ COLOURS = {
     "wrong": "--jp-error-color1,#d32f2f",
     "blank": "--jp-ui-font-color2,#666",
 }
-LINES = 500_000  # an answer that runs longer than that is taken to run for ever
+SECONDS = 2.0  # an answer takes milliseconds; one that takes as long as that is taken to run for ever
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,16 @@ class Hint:
 
 
 def check(id: str, answer: Any) -> Verdict:
-    """Try the answer on real parts, in this thread. Whatever it does, it ends in a sentence, not in a traceback.
+    """Try the answer on real parts. Whatever it does, it ends in a sentence, not in a traceback.
 
-    Raises `ValueError` for an exercise that does not exist.
+    It runs in a thread of its own and is waited for, two seconds at most. Raises `ValueError` for an exercise that
+    does not exist.
     """
     exercise = _exercise(id)
     if _is_blank(answer):
         return Verdict("blank", f"Not yet: fill in {exercise.name!r}, then run this cell again. Or ask hint({id!r}).")
     try:
-        with _limit(LINES):
-            wrong = exercise.judge(answer)
+        wrong = _within(SECONDS, exercise.judge, answer)
     except _TooLong:
         return Verdict("wrong", "Your code does not come to an end: look for a loop that never stops.")
     except (Exception, SystemExit) as error:
@@ -114,21 +117,51 @@ class _TooLong(BaseException):
     """No `except Exception` of the learner's may catch it."""
 
 
-@contextmanager
-def _limit(lines: int) -> Iterator[None]:
-    """Raise `_TooLong` in the code that runs here once it has run that many lines."""
-    left = lines
+class _Stop(_TooLong):
+    """Where a bare `except:` of the learner's catches it, it comes again in the first line of that handler."""
 
-    def count(frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise _TooLong
-        return count
+    def __init__(self) -> None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename != __file__:
+            frame.f_trace = _stop_again
+            frame = frame.f_back
+        sys.settrace(lambda *_: None)
 
-    before = sys.gettrace()
-    sys.settrace(count)
+
+def _stop_again(frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
+    if isinstance(sys.exception(), _Stop):
+        raise _Stop
+    return _stop_again  # not in a handler: raised here, in the loop's own try, it would only be caught again
+
+
+def _within(seconds: float, judge: Callable[[Any], str | None], answer: Any) -> str | None:
+    """What the judge says or raises; `_TooLong` where it does neither in that time.
+
+    A thread of its own can be stopped at any place, also in a loop that is all on one line or sleeps, and no stop that
+    comes too late hits the caller. Only a call into C that never comes back can't be stopped by anything in Python.
+    """
+    said: Future[str | None] = Future()
+
+    def run() -> None:
+        try:
+            said.set_result(judge(answer))
+        except BaseException as error:
+            said.set_exception(error)
+
+    thread = Thread(target=copy_context().run, args=(run,), name="check", daemon=True)
     try:
-        yield
+        thread.start()
+        wait([said], seconds)  # not join: interrupted, that takes the thread for one that has ended
+        if not said.done():
+            raise _TooLong
+        return said.result()
     finally:
-        sys.settrace(before)
+        for _ in range(100):
+            if said.done():
+                break
+            _raise_in(thread.ident or 0, _Stop)
+            wait([said], 0.01)
+
+
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
