@@ -15,16 +15,28 @@ ORDER_TYPES = ("order.created", "order.paid", "order.item.added", "order.item.pr
 OTHER_TYPES = ("user.registered", "user.order.viewed", "orders.closed")
 
 NO_PATTERN = "A pattern is one text in quotes, like 'user.*'."
-MIXED = "A star inside a word is no wildcard here: '*' must stand alone between dots, as one whole word."
+MIXED = "A wildcard must stand alone between dots, as one whole word. Here it is glued to something else."
+QUOTES = "The text itself has quotes in it: one pair around it is enough."
+CAPITAL = "A capital letter counts: 'Order' is another word than 'order'. Types are written in small letters."
+OTHER_WORD = "The pattern begins with another word. The first word must be 'order', exactly that."
 ONE_WORD = "'*' is exactly one word, so order.item.added (three words) does not match. Which sign takes more?"
-EVERYTHING = "This takes too much: it matches user.registered as well. Begin the pattern with the word 'order'."
 EXACT = "Without a wildcard a pattern matches only its own type. Nothing is added behind it."
-LAST_WORD = "This looks at the last word only. The warehouse cares about the first word: 'order'."
+FIRST_WORD = "This leaves the first word open. The warehouse cares about just that word: it must be 'order'."
+
+
+def too_much(type: str) -> str:
+    return f"This takes too much: it matches {type} as well. Begin the pattern with the word 'order'."
+
+
+def too_little(type: str) -> str:
+    return f"{type} does not match. Behind 'order' any number of words may come: which sign stands for that?"
 
 
 def judge_pattern(answer: Any) -> str | None:
     if not isinstance(answer, str):
         return NO_PATTERN
+    if "'" in answer or '"' in answer:
+        return QUOTES
     seen: list[str] = []
     bus = EventBus()
     try:
@@ -34,15 +46,20 @@ def judge_pattern(answer: Any) -> str | None:
     for type in (*ORDER_TYPES, *OTHER_TYPES):
         bus.publish(Event(type, {"order_id": 1, "amount": 10, "user_id": 7}))
     bus.run_until_idle()
-    if set(seen) == set(ORDER_TYPES):
+    missed = [type for type in ORDER_TYPES if type not in seen]
+    extra = [type for type in OTHER_TYPES if type in seen]
+    if not missed and not extra:
         return None
+    first = answer.split(".")[0]
+    if first != "order" and first.lower() == "order":
+        return CAPITAL
     if "*" not in answer and "#" not in answer:
         return EXACT
-    if set(seen) & set(OTHER_TYPES):
-        return EVERYTHING
-    if answer.split(".")[0] != "order":
-        return LAST_WORD
-    return ONE_WORD
+    if first in ("*", "#"):
+        return too_much(extra[0]) if extra else FIRST_WORD
+    if first != "order":
+        return OTHER_WORD
+    return ONE_WORD if answer == "order.*" else too_little(missed[0])
 
 
 PATTERN = Exercise(
@@ -54,10 +71,19 @@ PATTERN = Exercise(
     nudge="One sign stands for exactly one word, the other for none or more. Here the number of words is open.",
     wrong=(
         ("pattern = 'order.*'", ONE_WORD),
+        ("pattern = 'order.*.*'", too_little("order.created")),
+        ("pattern = 'order.item.#'", too_little("order.created")),
         ("pattern = 'order*'", MIXED),
-        ("pattern = '#'", EVERYTHING),
+        ("pattern = 'order#'", MIXED),
+        ("pattern = '#order#'", MIXED),
+        ("pattern = \"'order.#'\"", QUOTES),
+        ("pattern = 'Order.#'", CAPITAL),
+        ("pattern = 'orders.#'", OTHER_WORD),
+        ("pattern = 'user.*'", OTHER_WORD),
+        ("pattern = '#'", too_much("user.registered")),
+        ("pattern = '#.order.#'", too_much("user.order.viewed")),
         ("pattern = 'order'", EXACT),
-        ("pattern = '*.created'", LAST_WORD),
+        ("pattern = '*.created'", FIRST_WORD),
         ("pattern = ['order.created', 'order.paid']", NO_PATTERN),
     ),
     solution="pattern = 'order.#'",
@@ -118,12 +144,19 @@ CALLED = (
     "handler=welcome."
 )
 WELCOME_ALL = "welcome also got user.deleted: a customer who leaves is welcomed. Give welcome the exact type."
+WELCOME_MORE = "welcome got more than user.registered, once. One subscription to that exact type is enough."
 WELCOME_NONE = "welcome did not get user.registered."
 LOGGER_TWICE = "logger got one event twice: it has two subscriptions that match. One subscription is enough."
-LOGGER_SOME = "logger missed user.updated. New types will come: a wildcard takes those that nobody knows yet."
+LOGGER_NAMED = "logger missed user.renamed, a type that you did not name. A wildcard takes those that nobody knows yet."
 LOGGER_MORE = "logger got order.created: it should hear of users only."
 NOBODY = "Nothing was delivered: the function must call bus.subscribe(...), once for each handler."
-TWICE = "The bus refused: the same handler may not have the same pattern twice."
+SAME_PATTERN = "The bus refused: the same handler may not have the same pattern twice."
+SAME_NAME = "The bus refused: two subscriptions may not have one name. Leave name= away, or give each its own."
+USER_TYPES = ("user.registered", "user.updated", "user.deleted", "user.renamed")  # the task does not name the last
+
+
+def logger_missed(type: str) -> str:
+    return f"logger missed {type}. New types will come: a wildcard takes those that nobody knows yet."
 
 
 def judge_wiring(answer: Any) -> str | None:
@@ -145,26 +178,30 @@ def judge_wiring(answer: Any) -> str | None:
 
     try:
         answer(bus, welcome, logger)
-    except AlreadySubscribed:
-        return TWICE
+    except AlreadySubscribed as error:
+        return SAME_NAME if "named" in str(error) else SAME_PATTERN
     except TypeError:
         if early:
             return CALLED
         raise
     published = True
-    events = ("user.registered", "user.updated", "user.deleted", "order.created")
-    for type in events:
+    for type in (*USER_TYPES, "order.created"):
         bus.publish(Event(type, {"user_id": 7, "order_id": 1, "amount": 10}))
     bus.run_until_idle()
     if not welcomed and not logged:
         return NOBODY
-    if welcomed != ["user.registered"]:
-        return WELCOME_ALL if welcomed else WELCOME_NONE
+    if "user.registered" not in welcomed:
+        return WELCOME_NONE
+    if len(welcomed) > 1:
+        return WELCOME_ALL if "user.deleted" in welcomed else WELCOME_MORE
     if len(logged) > len(set(logged)):
         return LOGGER_TWICE
     if "order.created" in logged:
         return LOGGER_MORE
-    return None if logged == list(events[:3]) else LOGGER_SOME
+    missed = [type for type in USER_TYPES if type not in logged]
+    if missed == ["user.renamed"]:
+        return LOGGER_NAMED
+    return logger_missed(missed[0]) if missed else None
 
 
 WIRING = Exercise(
@@ -191,7 +228,38 @@ WIRING = Exercise(
             "def wire(bus, welcome, logger):\n"
             "    bus.subscribe('user.registered', handler=welcome)\n"
             "    bus.subscribe('user.registered', 'user.deleted', handler=logger)",
-            LOGGER_SOME,
+            logger_missed("user.updated"),
+        ),
+        (
+            "def wire(bus, welcome, logger):\n"
+            "    bus.subscribe('user.registered', handler=welcome)\n"
+            "    bus.subscribe('user.registered', 'user.updated', handler=logger)",
+            logger_missed("user.deleted"),
+        ),
+        (
+            "def wire(bus, welcome, logger):\n"
+            "    bus.subscribe('user.registered', handler=welcome)\n"
+            "    bus.subscribe('user.registered', 'user.deleted', 'user.updated', handler=logger)",
+            LOGGER_NAMED,
+        ),
+        (
+            "def wire(bus, welcome, logger):\n"
+            "    bus.subscribe('user.registered', handler=welcome, name='users')\n"
+            "    bus.subscribe('user.*', handler=logger, name='users')",
+            SAME_NAME,
+        ),
+        (
+            "def wire(bus, welcome, logger):\n"
+            "    bus.subscribe('user.registered', handler=welcome)\n"
+            "    bus.subscribe('user.*', handler=logger)\n"
+            "    bus.subscribe('user.*', handler=logger)",
+            SAME_PATTERN,
+        ),
+        (
+            "def wire(bus, welcome, logger):\n"
+            "    bus.subscribe('user.registered', 'user.updated', handler=welcome)\n"
+            "    bus.subscribe('user.*', handler=logger)",
+            WELCOME_MORE,
         ),
         (
             "def wire(bus, welcome, logger):\n"
