@@ -117,6 +117,9 @@ EMAILS_SENT = Exercise(
 NO_MEMORY = "The same event came twice, and two messages went out. The handler must remember which events it served."
 FRESH_MEMORY = "The memory is made anew at every call, so it is always empty. Make it outside the handler."
 BY_ORDER = "A second event about the same order sent nothing: you remember orders. Remember the event's own id."
+BY_TYPE = "The same fact about another order sent nothing: you remember types. Remember the event's own id."
+ONE_FLAG = "After the first event nothing more is sent, whatever comes. Remember the id of each event that was served."
+ONLY_LAST = "A copy that came after another event was sent again: you remember only the last one. Keep all the ids."
 TOO_EARLY = "The first attempt failed before the message went out, and then it never did. Remember after sending."
 SWALLOWED = (
     "The sender failed, and the bus never heard of it: the error was caught. Let it out, so that the bus retries."
@@ -155,8 +158,16 @@ def judge_once(answer: Any) -> str | None:
     if len(sent) > 1:
         return FRESH_MEMORY if _makes_memory(handler) else NO_MEMORY
     handler(Event("order.shipped", {"order_id": 1}))
-    if len(sent) < 2:
-        return BY_ORDER
+    same_order = len(sent) == 2
+    handler(Event("order.paid", {"order_id": 2, "amount": 10, "user_id": 8}))
+    same_type = len(sent) == 2 + same_order
+    if not same_order:
+        return BY_ORDER if same_type else ONE_FLAG
+    if not same_type:
+        return BY_TYPE
+    handler(paid)  # a third copy, after others
+    if len(sent) > 3:
+        return ONLY_LAST
     return SWALLOWED if swallowed else None
 
 
@@ -193,6 +204,27 @@ ONCE = Exercise(
                 "            seen.add(event.data.order_id)\n"
             ),
             BY_ORDER,
+        ),
+        (
+            _once(
+                "        if event.type not in seen:\n            send(event)\n            seen.add(event.type)\n",
+            ),
+            BY_TYPE,
+        ),
+        (
+            _once(
+                "        nonlocal done\n        if not done:\n            send(event)\n            done = True\n",
+                before="    done = False\n",
+            ),
+            ONE_FLAG,
+        ),
+        (
+            _once(
+                "        nonlocal last\n        if event.id != last:\n            send(event)\n"
+                "            last = event.id\n",
+                before="    last = None\n",
+            ),
+            ONLY_LAST,
         ),
         (
             _once("        if event.id not in seen:\n            seen.add(event.id)\n            send(event)\n"),
