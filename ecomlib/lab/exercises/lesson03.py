@@ -204,11 +204,17 @@ OTHER_NAME = (
     "This fills self._subscribers, with an underscore. Which name does publish read? A new attribute is no error in "
     "Python, so nothing warns you."
 )
+NEW_NAME = (
+    "This fills an attribute that nobody reads. Which name does publish read? Python makes any new one without a word."
+)
 LOCAL = "Without 'self.' this makes a variable of the method's own, which is gone at its end."
 NO_DICT = "Now there is no dict left: the next subscribe or publish fails. Leave an empty one."
 NOT_CALLED = "The old handlers are still there. A method's name alone does nothing: it needs parentheses, clear()."
-ONE_TYPE = "Only one type was cleared: the handler of user.registered is still there."
 STILL_THERE = "The old handlers are still there: make the dict that publish reads an empty one."
+
+
+def one_left(type: str) -> str:
+    return f"Only one type was cleared: the handler of {type} is still there."
 
 
 def judge_clear(answer: Any) -> str | None:
@@ -229,13 +235,13 @@ def judge_clear(answer: Any) -> str | None:
     if not old:
         return None if len(new) == 1 else STILL_THERE
     if len(old) == 1:
-        return ONE_TYPE
+        return one_left(old[0].type)
     code = answer.__code__
     if "subscribers" in code.co_varnames:
         return LOCAL
     if set(vars(bus)) > {"subscribers"}:
-        return OTHER_NAME
-    return NOT_CALLED if "subscribers" in code.co_names else STILL_THERE
+        return OTHER_NAME if "_subscribers" in vars(bus) else NEW_NAME
+    return NOT_CALLED if {"subscribers", "clear"} <= set(code.co_names) else STILL_THERE
 
 
 CLEAR = Exercise(
@@ -247,11 +253,14 @@ CLEAR = Exercise(
     nudge="Compare the names letter by letter: which dict does subscribe fill, which one does clear make new?",
     wrong=(
         ("def clear(self):\n    self._subscribers = {}", OTHER_NAME),
+        ("def clear(self):\n    self.handlers = {}", NEW_NAME),
         ("def clear(self):\n    subscribers = {}", LOCAL),
         ("def clear(self):\n    self.subscribers = None", NO_DICT),
         ("def clear(self):\n    del self.subscribers", NO_DICT),
         ("def clear(self):\n    self.subscribers.clear", NOT_CALLED),
-        ("def clear(self):\n    self.subscribers['order.created'] = []", ONE_TYPE),
+        ("def clear(self):\n    self.subscribers['order.created'] = []", one_left("user.registered")),
+        ("def clear(self):\n    self.subscribers.popitem()", one_left("order.created")),
+        ("def clear(self):\n    self.subscribers.copy()", STILL_THERE),
         ("def clear(self):\n    print('cleared')", STILL_THERE),
     ),
     solution="def clear(self):\n    self.subscribers = {}",
