@@ -58,6 +58,11 @@ def notebooks(lab: Lab) -> None:
     lab.write("panel.ipynb", SMALL)
     lab.write("large.ipynb", LARGE)
     lab.write("loaded.ipynb", LOADED.format(""), "from ecomlib.lab import Panel\n\npanel = Panel(shop)\npanel")
+    lab.write(
+        "story.ipynb",
+        "from ecomlib.lab import Panel, TimeMachine\n\npanel = Panel()\npanel.fire_many()",
+        "TimeMachine(panel.desk.shop)",
+    )
     year = LOADED.format("'year', durability='system'")
     lab.write("time.ipynb", year, "from ecomlib.lab import TimeMachine\n\nmachine = TimeMachine(shop)\nmachine")
 
@@ -172,8 +177,9 @@ def test_arrows_move_the_time_machine(open_notebook: Open) -> None:
 
 
 def test_the_time_machine_is_on_one_screen_also_beside_the_list_of_files(open_notebook: Open) -> None:
-    notebook = open_notebook("time.ipynb", "lab")
+    notebook = open_notebook("story.ipynb", "lab")
     notebook.run_all()
+    assert not notebook.errors()
     notebook.page.wait_for_function("() => document.querySelector('.ecomlib-chart')?.complete")
     notebook.find("time-machine").evaluate("e => e.scrollIntoView({block: 'start'})")
     notebook.shot("time-machine-lab")
