@@ -6,7 +6,7 @@ import math
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ecomlib.errors import BadEvent
 
@@ -153,6 +153,19 @@ class InventoryEvent(OrderEvent):
     quantity: int
 
 
+class RefusedEvent(OrderEvent):
+    reason: str
+
+
+class Purchase(OrderEvent):
+    """What a checkout is about: who buys how much of what."""
+
+    user_id: Id
+    amount: Money
+    item: str
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class NotificationSent(Data):
     channel: str
     recipient: Id
@@ -174,6 +187,18 @@ class SagaEvent(Data):
     reason: str | None = None
 
 
+class SagaStarted(SagaEvent):
+    saga: str  # the name of its table of steps
+    request: Any  # what it was asked to do, as a JSON object
+
+
+class StepEvent(SagaEvent):
+    """One attempt of a step's action, or of its compensation."""
+
+    step: str
+    attempt: int
+
+
 # The models of each type, oldest version first: an event's `dataversion` counts from 1.
 CATALOGUE: dict[str, tuple[type[Data], ...]] = {
     "user.registered": (UserRegistered,),
@@ -189,7 +214,10 @@ CATALOGUE: dict[str, tuple[type[Data], ...]] = {
     **{f"delivery.{done}": (OrderEvent,) for done in ("requested", "cancelled")},
     "notification.sent": (NotificationSent,),
     "notification.failed": (NotificationFailed,),
-    **{f"saga.{done}": (SagaEvent,) for done in ("started", "failed", "completed", "compensated", "stuck")},
+    **{f"{service}.refused": (RefusedEvent,) for service in ("payment", "inventory", "delivery")},
+    "saga.started": (SagaStarted,),
+    **{f"saga.{done}": (SagaEvent,) for done in ("failed", "completed", "compensated", "stuck", "resumed")},
+    **{f"{part}.{done}": (StepEvent,) for part in ("step", "compensation") for done in ("started", "done", "failed")},
 }
 
 

@@ -31,6 +31,10 @@ class Permanent(EcomlibError):
     """Raised by a handler to say that another attempt would fail the same way: the bus does not retry it."""
 
 
+class KeyReused(Refused):
+    """An idempotency key that came again with another request. The first one stands; nothing was changed."""
+
+
 class BusFull(EcomlibError):
     """A subscription's queue has no room. Nothing was logged and nothing was delivered."""
 
@@ -61,6 +65,14 @@ class LogError(EcomlibError):
 
 class NotALog(LogError, BadInput):
     """What was named as a log, or as a topic in it, is none. Nothing was changed there."""
+
+
+class StaleCommit(LogError):
+    """A commit by a member of a consumer group that does not hold the partition any more. Nothing was committed."""
+
+
+class BadOffset(LogError):
+    """A consumer group's offset that can't be read, or where the log has no such place. Nothing was changed."""
 
 
 class DamagedRecord(LogError):

@@ -15,6 +15,7 @@ from ecomlib.events import Event
 Handler = Callable[[Event], object]
 Outcome = Literal["handled", "failed", "dead"]  # failed: it will be retried; dead: it became a dead letter
 Durability = Literal["each", "batch", "system"]
+Start = Literal["beginning", "end"]
 
 
 class Position(NamedTuple):
@@ -142,8 +143,14 @@ class Bus(Protocol):
 class Log(Protocol):
     """Topics of events that stay. Append at the end, read from anywhere."""
 
+    def create(self, topic: str, partitions: int) -> None:
+        """Make a topic with that many partitions. Raises `BadInput` where it is there already, with another number."""
+
     def append(self, topic: str, *events: Event) -> tuple[Position, ...]:
-        """All of them or, where it raises `LogError`, none that a reader will see. Makes the topic if need be."""
+        """Each event to the partition of its key; makes the topic, with one partition, if need be.
+
+        Of the events of one partition all are appended or, where it raises `LogError`, none that a reader will see.
+        """
 
     def read(self, topic: str, start: int = 0, *, partition: int = 0, end: int | None = None) -> Iterator[Record]:
         """From offset `start` up to, not including, `end`; stops at the end as it is when it gets there.
@@ -156,6 +163,63 @@ class Log(Protocol):
 
     def topics(self) -> dict[str, int]:
         """The name of each topic, with the number of its partitions."""
+
+
+class Lag(NamedTuple):
+    """How far a consumer group has come in a partition. `committed` is the offset of the next event to be handled."""
+
+    topic: str
+    partition: int
+    committed: int | None  # None before the group's first commit there
+    end: int
+
+    @property
+    def lag(self) -> int:
+        """How many events wait."""
+        return self.end - (self.committed or 0)
+
+
+class Consumer(Protocol):
+    """A member of a consumer group: the members share the partitions of their topics, each one served by one member.
+
+    Not safe to share: one thread, one consumer.
+    """
+
+    def poll(self, limit: int = 500, *, timeout: float = 0.0) -> list[Record]:
+        """The next records of the partitions that this member holds, waiting up to `timeout` seconds for the first.
+
+        Notices who came and who went, and takes or gives up partitions accordingly.
+        """
+
+    def commit(self, *records: Record) -> None:
+        """The group has handled these records, or, where none is named, all that `poll` gave.
+
+        Raises `StaleCommit` where a partition has passed on to another member; then nothing is committed.
+        """
+
+    def seek(self, offset: int | Start, topic: str | None = None, partition: int | None = None) -> None:
+        """Go on from there, in all partitions that this member holds or in those that are named."""
+
+    def lag(self) -> tuple[Lag, ...]:
+        """Of the partitions that this member holds."""
+
+    def close(self) -> None:
+        """Leave the group; what was not committed is given to others again."""
+
+
+class Lock(Protocol):
+    def release(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: Any) -> None: ...
+
+
+class Locks(Protocol):
+    """Names that one holder at a time has."""
+
+    def take(self, name: str) -> Lock | None:
+        """Hold the name until it is released, or until this process dies. None, at once: somebody else holds it."""
 
 
 class Projection(Protocol):

@@ -21,12 +21,50 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # A module imports from its own floor downwards. A new module gets its place here first.
 FLOORS: tuple[set[str], ...] = (
     {"errors", "events", "catalogue", "patterns", "ports", "settings", "clock", "zones"},
-    {"subscriptions", "scheduler", "bus", "files", "records", "partition", "log", "groups", "replay", "rabbitmq"},
-    {"shop", "saga", "services", "traffic", "habits", "sampling", "olist", "original", "importing", "faults"},
+    {
+        "subscriptions",
+        "scheduler",
+        "bus",
+        "files",
+        "records",
+        "partition",
+        "log",
+        "locks",
+        "membership",
+        "groups",
+        "replay",
+        "rabbitmq",
+    },
+    {
+        "shop",
+        "saga",
+        "checkout",
+        "choreography",
+        "services",
+        "traffic",
+        "habits",
+        "sampling",
+        "olist",
+        "original",
+        "importing",
+        "faults",
+    },
     {"lab", "webhook", "live", "broker"},
     {"cli", "__main__", "doctor"},
 )
-ENGINES = {"subscriptions", "scheduler", "bus", "files", "records", "partition", "log", "groups", "rabbitmq"}
+ENGINES = {
+    "subscriptions",
+    "scheduler",
+    "bus",
+    "files",
+    "records",
+    "partition",
+    "log",
+    "locks",
+    "membership",
+    "groups",
+    "rabbitmq",
+}
 READING_LIST = ("events", "patterns", "ports", "bus", "log", "groups", "saga", "rabbitmq")
 JUPYTER = {"IPython", "ipykernel", "ipywidgets", "traitlets", "jupyter_core", "jupyter_client", "jupyterlab"}
 

@@ -1,0 +1,70 @@
+"""Locks between processes: a file for each name, locked by the operating system, which lets go when a process dies."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import portalocker
+from portalocker.exceptions import LockException
+
+from ecomlib.files import disk_errors
+
+
+class FileLock:
+    """A name that is held. A context manager: it is released at the end of the block."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path, self._file = path, file
+
+    def release(self) -> None:
+        """Let go, and take the file away. A second call does nothing."""
+        if not self._file.closed:
+            with suppress(OSError):  # Windows keeps a file that is open; it is in nobody's way
+                self._path.unlink()
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Let go as a process does that dies: the file stays."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class FileLocks:
+    """One holder a name, among all threads and processes that name this folder. It is made when it is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def take(self, name: str) -> FileLock | None:
+        """Hold the name until it is released, or until this process dies. None, at once: somebody else holds it."""
+        path = self.folder / name
+        with disk_errors(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while True:
+                file = path.open("ab")
+                try:
+                    portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+                except LockException:
+                    file.close()
+                    return None
+                if _is_at(file, path):
+                    return FileLock(path, file)
+                file.close()  # its last holder took it away while we were opening it
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
