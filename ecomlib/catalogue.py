@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -189,7 +189,7 @@ class SagaEvent(Data):
 
 class SagaStarted(SagaEvent):
     saga: str  # the name of its table of steps
-    request: Any  # what it was asked to do, as a JSON object
+    request: Data  # what it was asked to do
 
 
 class StepEvent(SagaEvent):
@@ -221,6 +221,9 @@ CATALOGUE: dict[str, tuple[type[Data], ...]] = {
 }
 
 
+D = TypeVar("D", bound=Data)
+
+
 def newest_version(type: str) -> int:
     return len(CATALOGUE.get(type, (Data,)))
 
@@ -231,15 +234,19 @@ def read_data(type: str, version: int, values: Any) -> Data:
     Raises `BadEvent` with a sentence that names each field that is wrong.
     """
     models = CATALOGUE.get(type, (Data,))
-    model = models[min(version, len(models)) - 1]
     if isinstance(values, Data):
         values = {name: values[name] for name in (*values.model_fields_set, *(values.model_extra or {}))}
     if not isinstance(values, dict):
         raise BadEvent(f"{type}: its data must be a JSON object (a dict), not {values!r:.40}.")
+    return read_model(models[min(version, len(models)) - 1], type, values)
+
+
+def read_model(model: type[D], what: str, values: dict[str, Any]) -> D:
+    """Raises `BadEvent` with a sentence that names `what`, and each field that is wrong."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise BadEvent(f"{type}: {'; '.join(_sentence(e) for e in error.errors())}.") from None
+        raise BadEvent(f"{what}: {'; '.join(_sentence(e) for e in error.errors())}.") from None
 
 
 def _sentence(error: Any) -> str:

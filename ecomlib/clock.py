@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -47,3 +51,28 @@ class SimulatedClock:
         """Never moves back: an earlier time changes nothing."""
         self._now = max(self._now, time.astimezone(UTC))
         return True
+
+
+def wait(clock: Clock, seconds: float) -> None:
+    """Let so much of the clock's time pass: none of the machine's where time is simulated."""
+    if seconds > 0 and not clock.advance_to(clock.now() + timedelta(seconds=seconds)):
+        time.sleep(seconds)
+
+
+def within(seconds: float, action: Callable[[], object]) -> None:
+    """Call `action` in a thread of its own, and raise what it raises, or `TimeoutError` after so much real time.
+
+    Nobody can stop it then: it goes on beside us, and may yet do what it was asked for.
+    """
+    done: futures.Future[object] = futures.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(action())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="within a limit", daemon=True).start()
+    if not futures.wait([done], seconds).done:
+        raise TimeoutError(f"no answer within {seconds:g} s: it may have happened, or may yet happen")
+    done.result()

@@ -46,7 +46,7 @@ class Event:
     data: Any = field(default_factory=Data)  # made from any mapping; read, it is the type's model: a Data
     id: str = field(default_factory=new_id, kw_only=True)
     source: str = field(default="/shop", kw_only=True)
-    subject: str | None = field(default=None, kw_only=True)  # what it is about: the order's id, or the user's
+    subject: str | None = field(default=None, kw_only=True)  # the id of what it is about: an order, a saga, a user
     time: datetime = field(default_factory=SystemClock().now, kw_only=True)
     correlationid: str | None = field(default=None, kw_only=True)  # the id of the event that began the story
     causationid: str | None = field(default=None, kw_only=True)  # the id of the event that led to this one
@@ -68,7 +68,8 @@ class Event:
         except OverflowError:
             raise BadEvent(f"{self.type}: its time {self.time} is outside the calendar when put in UTC.") from None
         if self.subject is None:
-            about = getattr(self.data, "order_id", None) or getattr(self.data, "user_id", None)
+            data = self.data
+            about = getattr(data, "order_id", None) or getattr(data, "saga_id", None) or getattr(data, "user_id", None)
             set_(self, "subject", about if isinstance(about, str) and about and about.isprintable() else None)
         for name in _ATTRIBUTES:
             value = getattr(self, name)

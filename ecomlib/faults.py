@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import index
 from typing import Literal
 
 from ecomlib.errors import BadInput, EcomlibError
 from ecomlib.events import Event
-from ecomlib.ports import Handler
 
 When = Literal["before", "after"]
 EVERY = range(1, 1_000_000)
@@ -52,21 +51,22 @@ class Faults:
         for name in [service] if service else list(self._plans):
             self._plans.pop(name, None)
 
-    def wrap(self, service: str, handler: Handler) -> Handler:
-        """The same handler, with the faults that are planned for it."""
+    def wrap(self, service: str, handler: Callable[..., object]) -> Callable[..., None]:
+        """The same handler of events, or action of a saga, with the faults that are planned for it."""
         self._known.add(service)
-        attempts: Counter[str] = Counter()  # by event id: the number of the attempt that runs
+        attempts: Counter[str] = Counter()  # by event id or idempotency key: the number of the attempt that runs
 
-        def handle(event: Event) -> None:
-            attempts[event.id] += 1
-            number = attempts[event.id]
+        def handle(what: Event | str, *more: object) -> None:
+            work = what.id if isinstance(what, Event) else what
+            attempts[work] += 1
+            number = attempts[work]
             planned, when = self._plans.get(service, (range(0), "before"))
             if number in planned and when == "before":
                 raise InjectedFault(f"{service} failed on purpose before its work, at attempt {number}")
-            handler(event)
+            handler(what, *more)
             if number in planned:
                 raise InjectedFault(f"{service} failed on purpose after its work, at attempt {number}")
-            del attempts[event.id]
+            del attempts[work]
 
         handle.__name__ = getattr(handler, "__name__", service)
         return handle

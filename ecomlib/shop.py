@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ecomlib.bus import EventBus
-from ecomlib.clock import Clock, SimulatedClock
+from ecomlib.checkout import Checkout
+from ecomlib.clock import Clock, SimulatedClock, SystemClock
 from ecomlib.events import Event, EventFactory, new_id, seeded_ids
 from ecomlib.faults import Faults
+from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
 from ecomlib.ports import DeadLetter, Durability, Log
 from ecomlib.replay import replay
+from ecomlib.saga import TOPIC as SAGAS
 from ecomlib.services import audit
 from ecomlib.services.analytics import Analytics
 from ecomlib.services.notifications import NotificationService
@@ -122,6 +125,33 @@ class Shop:
     def __exit__(self, *exc: object) -> None:
         self.bus.__exit__(*exc)  # type: ignore[arg-type]
         self.close()
+
+
+def open_checkout(
+    folder: Path | str,
+    *,
+    clock: Clock | None = None,
+    seed: int | None = None,
+    durability: Durability = "batch",
+    **more: Any,
+) -> Checkout:
+    """The checkout in a log's folder, which it makes if need be: facts in the topic `shop`, sagas in `saga_log`.
+
+    Without a seed its ids are nobody else's. `more` is what `Checkout` takes. Closing it closes the log too.
+    """
+    log = FileLog(folder, durability=durability)
+    log.create(SAGAS, partitions=1)  # first, for it makes the folder a log
+    clock = clock or SystemClock()
+    return Checkout(
+        log.folder / "_stores",
+        log,
+        FileLocks(log.folder / "_sagas"),
+        EventBus(log=log, topic=TOPIC, clock=clock),
+        EventFactory("/checkout", clock, new_id if seed is None else seeded_ids(seed)),
+        durability=durability,
+        on_close=log.close,
+        **more,
+    )
 
 
 def replayed(log: Log, *, zone: str = "UTC", until: datetime | None = None) -> Analytics:

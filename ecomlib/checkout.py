@@ -1,0 +1,134 @@
+"""The checkout: four services, each with a database of its own, and the saga that makes them agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from ecomlib.catalogue import Purchase, read_model
+from ecomlib.events import EventFactory
+from ecomlib.faults import Faults
+from ecomlib.ports import Bus, Durability, Locks, Log, Retry
+from ecomlib.saga import Action, Saga, SagaRunner, Step
+from ecomlib.services.delivery import DeliveryService
+from ecomlib.services.inventory import InventoryService
+from ecomlib.services.order_book import OrderBook
+from ecomlib.services.orders import Amount, OrderId
+from ecomlib.services.participant import Participant
+from ecomlib.services.payments import SHOP, PaymentService
+from ecomlib.story import Story
+
+STEPS = ("order", "payment", "inventory", "delivery")
+ITEM = "coffee machine"
+ACCOUNTS: Mapping[str, Amount] = MappingProxyType({"100": "50000.00"})
+STOCK: Mapping[str, int] = MappingProxyType({ITEM: 1000})
+SLOTS: Mapping[str, int] = MappingProxyType({"today": 1000})
+
+
+class Checkout:
+    """`buy` serves a customer wholly or not at all; after a crash, `recover` ends what was begun.
+
+    Every fact of a service goes to the bus, at least once, before the step counts as done. Faults are planned by the
+    name of a step, or by `"<step> compensation"`. What is in the databases already wins over `accounts`, `stock` and
+    `slots`. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        stores: Path,
+        log: Log,
+        locks: Locks,
+        bus: Bus,
+        new_event: EventFactory,
+        *,
+        accounts: Mapping[str, Amount] = ACCOUNTS,
+        stock: Mapping[str, int] = STOCK,
+        slots: Mapping[str, int] = SLOTS,
+        retry: Retry = Retry(),  # noqa: B008  (immutable)
+        limit: float = 10.0,
+        durability: Durability = "batch",
+        on_close: Callable[[], object] | None = None,
+    ) -> None:
+        self.log, self.bus, self.faults, self._on_close = log, bus, Faults(), on_close
+        opening = {owner: Decimal(str(amount)) for owner, amount in accounts.items()}
+        self.orders = OrderBook(stores / "orders.sqlite3", new_event, durability=durability)
+        self.payments = PaymentService(stores / "payments.sqlite3", new_event, opening, durability=durability)
+        self.inventory = InventoryService(stores / "inventory.sqlite3", new_event, stock, durability=durability)
+        self.delivery = DeliveryService(stores / "delivery.sqlite3", new_event, slots, durability=durability)
+        self.saga = self._table(retry, limit)
+        self.runner = SagaRunner(self.saga, log, locks, new_event)
+
+    def _table(self, retry: Retry, limit: float) -> Saga:
+        def step(service: Participant, action: Action, compensation: Action, pivot: bool = False) -> Step:
+            name = service.name
+            do = self.faults.wrap(name, self._told(service, action))
+            undo = self.faults.wrap(f"{name} compensation", self._told(service, compensation))
+            return Step(name, do, undo, pivot, retry, limit)
+
+        return Saga(
+            "checkout",
+            (
+                step(self.orders, self.orders.create, self.orders.cancel),
+                step(self.payments, self.payments.reserve, self.payments.cancel),
+                step(self.inventory, self.inventory.deduct, self.inventory.restore),
+                step(self.delivery, self.delivery.request, self.delivery.cancel, pivot=True),
+            ),
+            Purchase,
+        )
+
+    def _told(self, service: Participant, command: Action) -> Callable[[str, Purchase], None]:
+        def obey(key: str, purchase: Purchase) -> None:
+            command(key, purchase)
+            service.relay(self.bus)
+
+        return obey
+
+    def buy(self, order_id: OrderId, *, user_id: OrderId, amount: Amount, item: str = ITEM, quantity: int = 1) -> Story:
+        """Blocks until the saga `order-<order_id>` has ended. Raises `BadEvent` for impossible values."""
+        said = {"order_id": order_id, "user_id": user_id, "amount": amount, "item": item, "quantity": quantity}
+        purchase = read_model(Purchase, "a purchase", said)
+        return self.runner.start(f"order-{purchase.order_id}", purchase)
+
+    def recover(self, threads: int = 8) -> list[Story]:
+        """End every saga that a crash left open, and publish what waits in the outboxes."""
+        stories = self.runner.recover(threads)
+        for service in self.services:
+            service.relay(self.bus)
+        return stories
+
+    @property
+    def services(self) -> tuple[Participant, ...]:
+        return self.orders, self.payments, self.inventory, self.delivery
+
+    def problems(self) -> list[str]:
+        """What is not as a checkout promises, in sentences; none once every saga has ended."""
+        charged, deducted, sent = self.payments.charged(), self.inventory.deducted(), self.delivery.sent()
+        standing = {order for order, status in self.orders.orders().items() if status == "created"}
+        found = []
+        if (till := self.payments.balances().get(SHOP, Decimal(0))) != sum(charged.values()):
+            found.append(f"The shop's account holds {till}, and the orders were charged {sum(charged.values())}.")
+        for story in self.runner.stories.values():
+            order = story.request.order_id
+            services = {"order": standing, "payment": charged, "inventory": deducted, "delivery": sent}
+            have = [step for step in STEPS if order in services[step]]
+            if story.outcome not in ("completed", "compensated"):
+                found.append(f"The saga of order {order} is {story.outcome or 'open'}: {', '.join(have)} stand.")
+            elif have != (list(STEPS) if story.outcome == "completed" else []):
+                found.append(f"Order {order} is {story.outcome}, and in effect are: {', '.join(have) or 'none'}.")
+        strange = {*charged, *deducted, *sent, *standing} - {s.request.order_id for s in self.runner.stories.values()}
+        return [*found, *(f"Order {order} is nobody's saga." for order in sorted(strange))]
+
+    def close(self) -> None:
+        for service in self.services:
+            service.close()
+        if self._on_close:
+            self._on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

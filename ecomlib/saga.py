@@ -1,0 +1,166 @@
+"""A saga: several services change together or not at all, without a transaction over them, and a crash changes nothing.
+
+Each step is an action with its compensation. What has happened stands in the log, and only the log decides what comes
+next (`story.py`): so whoever takes a saga up after a crash goes on as if there had been none.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ecomlib.catalogue import Data
+from ecomlib.clock import wait, within
+from ecomlib.errors import BadInput, NotALog, Permanent, Refused
+from ecomlib.events import Event, EventFactory
+from ecomlib.ports import Lock, Locks, Log, Retry
+from ecomlib.story import Say, Story, Try, Verdict, next_move
+
+TOPIC = "saga_log"
+Action = Callable[[str, Any], object]  # gets an idempotency key, which is the same at every attempt, and the request
+
+
+@dataclass(frozen=True)
+class Step:
+    """An action is retried, then given up. `Refused` says that it did not happen; after any other error it may have.
+
+    `limit` is how many seconds an attempt may take. One that takes longer has failed, and may still happen later.
+    """
+
+    name: str
+    action: Action
+    compensation: Action | None = None
+    pivot: bool = False  # once it is done there is no way back
+    retry: Retry = Retry()  # noqa: RUF009  (immutable)
+    limit: float = 10.0
+
+
+@dataclass(frozen=True)
+class Saga:
+    """A table of steps, done in this order, compensated in reverse. `request` is the model of what is asked for."""
+
+    name: str
+    steps: tuple[Step, ...]
+    request: type[Data] = Data
+
+    def __post_init__(self) -> None:
+        names = [step.name for step in self.steps]
+        if len(set(names)) < len(names) or sum(step.pivot for step in self.steps) != 1:
+            raise BadInput(f"The saga {self.name!r} needs steps with names of their own, and one pivot among them.")
+
+
+class SagaRunner:
+    """Runs sagas, any number side by side; every method may be called from any thread, and blocks until its saga ends.
+
+    Two runners, in whatever process, never run one saga at once. An error of the log goes on to the caller; the saga
+    then stays open, and `recover` takes it up.
+    """
+
+    def __init__(self, saga: Saga, log: Log, locks: Locks, new_event: EventFactory, *, topic: str = TOPIC) -> None:
+        self.saga, self.stories = saga, dict[str, Story]()
+        self._log, self._locks, self._new_event, self._topic = log, locks, new_event, topic
+        self._read: defaultdict[int, int] = defaultdict(int)  # by partition: the offset up to which the log is known
+        self._telling = threading.RLock()
+
+    def start(self, saga_id: str, request: Data) -> Story:
+        """Run a new saga to its end. An id that the log knows already is not run again: its story is given back.
+
+        Raises `Refused` where somebody runs that saga at this moment.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", saga_id):
+            raise BadInput(f"{saga_id!r:.60} is no saga's id: write letters, digits, '-', '_' and '.'.")
+        with self._alone(saga_id):
+            if saga_id not in self.stories:
+                said = {"saga_id": saga_id, "saga": self.saga.name, "request": request.to_dict()}
+                self._tell(self._new_event("saga.started", said))
+            return self._run(self.stories[saga_id])
+
+    def resume(self, saga_id: str) -> Story:
+        """Take up a saga that is stuck, after somebody has put right what was in its way, with new attempts."""
+        with self._alone(saga_id):
+            if saga_id not in self.stories or self.stories[saga_id].outcome != "stuck":
+                raise Refused(f"There is no saga {saga_id!r} that is stuck: only such a one is resumed.")
+            self._tell(self._new_event("saga.resumed", {"saga_id": saga_id}))
+            return self._run(self.stories[saga_id])
+
+    def recover(self, threads: int = 8) -> list[Story]:
+        """Run to its end every saga that a crash left open, and return them. What another runner is at stays out."""
+        self._catch_up()
+        left = [story.id for story in self.stories.values() if self._is_open(story)]
+        with ThreadPoolExecutor(threads) as pool:
+            return [story for story in pool.map(self._take_up, left) if story]
+
+    def _take_up(self, saga_id: str) -> Story | None:
+        lock = self._locks.take(saga_id)
+        if lock is None:
+            return None
+        with lock:
+            self._catch_up()  # its last runner may have ended it just now
+            return self._run(self.stories[saga_id]) if self._is_open(self.stories[saga_id]) else None
+
+    def _is_open(self, story: Story) -> bool:
+        return story.saga == self.saga.name and story.outcome is None
+
+    def _alone(self, saga_id: str) -> Lock:
+        lock = self._locks.take(saga_id)
+        if lock is None:
+            raise Refused(f"The saga {saga_id} is being run by somebody else.")
+        self._catch_up()
+        return lock
+
+    def _run(self, story: Story) -> Story:
+        while move := next_move(self.saga, story):
+            if isinstance(move, Say):
+                said = {"saga_id": story.id, "step": move.step, "reason": move.reason}
+                self._tell(self._new_event(move.type, {name: value for name, value in said.items() if value}))
+            else:
+                self._attempt(story, move)
+        return story
+
+    def _attempt(self, story: Story, move: Try) -> None:
+        step, kind, attempt, pause = move
+        action = step.action if kind == "step" else step.compensation
+        assert action is not None
+        said = {"saga_id": story.id, "step": step.name, "attempt": attempt}
+        request = self.saga.request.model_validate(story.request.to_dict())
+        wait(self._new_event.clock, pause)
+        self._tell(self._new_event(f"{kind}.started", said))
+        try:
+            within(step.limit, partial(action, f"{story.id}.{step.name}.{kind}", request))
+        except Exception as error:
+            self._tell(self._new_event(f"{kind}.failed", {**said, "reason": str(error), "verdict": _verdict(error)}))
+        else:
+            self._tell(self._new_event(f"{kind}.done", said))
+
+    def _tell(self, event: Event) -> None:
+        self._log.append(self._topic, event)
+        with self._telling:
+            self._apply(event)
+
+    def _catch_up(self) -> None:
+        """Read what has been written since the last time, by this runner or another."""
+        with self._telling:
+            for partition in range(self._partitions()):
+                for record in self._log.read(self._topic, self._read[partition], partition=partition):
+                    self._read[partition] = record.position.offset + 1
+                    self._apply(record.event)
+
+    def _partitions(self) -> int:
+        try:
+            return self._log.topics().get(self._topic, 0)
+        except NotALog:  # nothing has been written yet
+            return 0
+
+    def _apply(self, event: Event) -> None:
+        saga_id = event.data.saga_id
+        self.stories.setdefault(saga_id, Story(saga_id)).apply(event)
+
+
+def _verdict(error: Exception) -> Verdict:
+    return "refused" if isinstance(error, Refused) else "given up" if isinstance(error, Permanent) else "failed"
