@@ -1,0 +1,140 @@
+"""What a service remembers, in SQLite: a change, its answer and its fact commit together, or none of them does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from ecomlib.catalogue import Data
+from ecomlib.errors import EcomlibError, KeyReused
+from ecomlib.events import Event
+from ecomlib.ports import Bus, Durability
+
+BUSY = 10.0  # seconds for which a call waits while another process writes
+OWN_TABLES = """
+    CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, hash TEXT NOT NULL, answer TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)
+"""
+ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process is writing there; try again when it has finished",
+    sqlite3.SQLITE_FULL: "make room and try again",
+    sqlite3.SQLITE_NOTADB: "name another file, or move this one away",
+    sqlite3.SQLITE_CANTOPEN: "name a file in a folder that can be written to",
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable",
+}
+
+
+class StoreError(EcomlibError):
+    """A database that can't be opened, read or written to. What was not committed did not happen."""
+
+
+class Store:
+    """One service's database. Any thread may call it, and other processes may have the file open too.
+
+    A call waits while another one writes, and raises `StoreError` after ten seconds. `schema` is statements with `;`
+    between them, each `CREATE ... IF NOT EXISTS`. What was committed survives the death of the process, and, unless
+    `durability` is "system", that of the machine. The folder is made if it is missing; ":memory:" names no file.
+    """
+
+    def __init__(self, path: Path | str, schema: str, *, durability: Durability = "batch") -> None:
+        self.path = Path(path)
+        self._one_at_a_time, self._relaying = threading.RLock(), threading.Lock()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"The folder {self.path.parent} can't be made: {error.strerror}.") from error
+        with database_errors(self.path):
+            self._connection = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        try:
+            with database_errors(self.path):
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute(f"PRAGMA synchronous = {'NORMAL' if durability == 'system' else 'FULL'}")
+            with self.transaction() as connection:
+                for statement in f"{OWN_TABLES};{schema}".split(";"):
+                    connection.execute(statement)
+        except BaseException:
+            self.close()
+            raise
+
+    def once(self, key: str, request: Data, change: Callable[[sqlite3.Connection], Event], *, operation: str) -> Event:
+        """Let `change` do its work on the tables and return the fact, the first time that this key comes.
+
+        Afterwards the same key gets the same fact, and nothing is done again; with another request or operation it
+        raises `KeyReused`. Whatever `change` raises undoes all that it did, and the key may come again.
+        """
+        asked = hashlib.sha256(json.dumps([operation, request.to_dict()], sort_keys=True).encode()).hexdigest()
+        with self.transaction() as connection:
+            known = connection.execute("SELECT hash, answer FROM requests WHERE key = ?", (key,)).fetchone()
+            if known and known[0] != asked:
+                raise KeyReused(f"The key {key!r} belongs to another request: give each request a key of its own.")
+            if known:
+                return Event.from_json(known[1])
+            fact = change(connection)
+            connection.execute("INSERT INTO requests VALUES (?, ?, ?)", (key, asked, fact.to_json()))
+            connection.execute("INSERT INTO outbox (event) VALUES (?)", (fact.to_json(),))
+            return fact
+
+    def relay(self, bus: Bus) -> int:
+        """Publish what waits in the outbox, oldest first, each event at least once. Returns how many went out.
+
+        Whoever dies after the bus took an event and before the row is gone has it published again, with the same id;
+        so does a second process that relays at the same moment. Where `publish` raises, the row stays and the error
+        goes on. The database is free while the bus takes an event: a slow broker holds up no change.
+        """
+        published = 0
+        with self._relaying:
+            while waiting := self.read("SELECT number, event FROM outbox ORDER BY number LIMIT 100"):
+                for number, text in waiting:
+                    bus.publish(Event.from_json(text))
+                    with self.transaction() as connection:
+                        connection.execute("DELETE FROM outbox WHERE number = ?", (number,))
+                    published += 1
+        return published
+
+    def pending(self) -> list[Event]:
+        """What waits in the outbox, oldest first."""
+        return [Event.from_json(text) for (text,) in self.read("SELECT event FROM outbox ORDER BY number")]
+
+    def read(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query, as of the latest commit."""
+        with self._one_at_a_time, database_errors(self.path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The only writer, from here to the end of the block; an error in the block undoes all of it."""
+        with self._one_at_a_time, database_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite itself has undone it where the disk was full
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        with self._one_at_a_time:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+@contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """What SQLite refuses becomes a `StoreError` that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        advice = ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # the low byte: the rest only refines it
+        raise StoreError(f"The database {path} failed: {error}{f' ({advice})' if advice else ''}.") from error
