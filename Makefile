@@ -10,6 +10,7 @@ VENV ?= .venv
 PYTHON ?=
 PORT ?= 8888
 TESTS ?=
+EVERY ?= 1
 LESSONS = $(sort $(wildcard notebooks/*.ipynb))
 
 run := $(VENV)/bin/python
@@ -25,7 +26,7 @@ export IPYTHONDIR := $(var)/ipython
 export MPLCONFIGDIR := $(var)/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab test lint format notebooks lock clean again
+.PHONY: help env lab test crash lint format notebooks lock clean again
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +39,9 @@ lab: env ## open JupyterLab at the first lesson (PORT=8890, BROWSER=no); Ctrl+C 
 
 test: env ## run every test and every cell of every lesson (TESTS="tests/test_bus.py -x")
 	@exec $(run) -m pytest --nbval $(TESTS)
+
+crash: env ## kill checkouts at every place where they write, and look at what recovers (minutes; EVERY=7: a seventh)
+	@exec $(run) -m tests.support.crashing --every $(EVERY)
 
 lint: env ## ruff, and mypy --strict
 	@$(run) -m ruff check .
