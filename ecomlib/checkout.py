@@ -84,6 +84,7 @@ class Checkout:
             command(key, purchase)
             service.relay(self.bus)
 
+        obey.__name__ = getattr(command, "__name__", service.name)
         return obey
 
     def buy(self, order_id: OrderId, *, user_id: OrderId, amount: Amount, item: str = ITEM, quantity: int = 1) -> Story:

@@ -139,17 +139,20 @@ class SagaRunner:
             self._tell(self._new_event(f"{kind}.done", said))
 
     def _tell(self, event: Event) -> None:
-        self._log.append(self._topic, event)
+        (position,) = self._log.append(self._topic, event)
         with self._telling:
             self._apply(event)
+            if position.offset == self._read[position.partition]:  # nobody wrote in between
+                self._read[position.partition] += 1
 
     def _catch_up(self) -> None:
         """Read what has been written since the last time, by this runner or another."""
         with self._telling:
             for partition in range(self._partitions()):
-                for record in self._log.read(self._topic, self._read[partition], partition=partition):
-                    self._read[partition] = record.position.offset + 1
-                    self._apply(record.event)
+                if self._read[partition] < self._log.end(self._topic, partition):
+                    for record in self._log.read(self._topic, self._read[partition], partition=partition):
+                        self._read[partition] = record.position.offset + 1
+                        self._apply(record.event)
 
     def _partitions(self) -> int:
         try:

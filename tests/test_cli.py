@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from ecomlib.cli import main
+from ecomlib.clock import SimulatedClock
+from ecomlib.events import Event
 from ecomlib.log import FileLog
+from ecomlib.shop import open_checkout
 from tests.conftest import ROOT
 
 STORY = {"events": 6, "orders": 2, "paid": 1, "emails": 1, "sms": 1, "failed": 1, "revenue": "50.00"}
@@ -272,3 +275,138 @@ def test_a_verb_that_is_stopped_says_so_and_leaves_a_whole_log(tmp_path: Path, b
         offsets = [record.position.offset for record in log.read("shop")]
     assert offsets == list(range(len(offsets)))
     assert offsets
+
+
+# --- sagas and groups ---------------------------------------------------------------------------------------------
+
+
+def steps(said: dict[str, Any]) -> list[str]:
+    return [f"{step['step']} {step['command']} {step['outcome']}" for step in said["steps"]]
+
+
+def test_a_saga_completes_and_says_its_steps_in_the_order_in_which_they_happened(door: Door) -> None:
+    said = door("saga", "--json").json
+    assert (said["saga_id"], said["outcome"]) == ("order-1", "completed")
+    assert steps(said) == [
+        "order create done",
+        "payment reserve done",
+        "inventory deduct done",
+        "delivery request done",
+    ]
+
+
+def test_a_saga_whose_inventory_fails_is_compensated_in_reverse(door: Door) -> None:
+    said = door("saga", "--fail", "inventory", "--json").json
+    assert said["outcome"] == "compensated"
+    assert steps(said) == [
+        "order create done", "payment reserve done", *["inventory deduct failed"] * 3,
+        "inventory restore done", "payment cancel done", "order cancel done",
+    ]  # fmt: skip
+    assert "inventory failed on purpose" in said["reason"]
+
+
+@pytest.mark.parametrize("step", ["order", "payment", "inventory", "delivery"])
+def test_whichever_step_fails_nothing_stays_done_and_the_next_order_is_served(
+    door: Door, tmp_path: Path, step: str
+) -> None:
+    log = tmp_path / "log"
+    assert door("saga", "--fail", step, "--log", log, "--json").json["outcome"] == "compensated"
+    assert door("saga", "--log", log, "--json").json["outcome"] == "completed"
+    recovered = door("saga", "--recover", "--log", log, "--json").json
+    assert recovered == {"recovered": 0, "sagas": [], "stuck": [], "problems": []}
+
+
+def test_a_step_that_is_none_is_refused_with_the_real_ones(door: Door) -> None:
+    assert door("saga", "--fail", "shipping").code == 2
+    for step in ("order", "payment", "inventory", "delivery"):
+        assert f"'{step}'" in door.err
+
+
+def test_a_saga_tells_a_person_what_it_did(door: Door) -> None:
+    assert door("saga", "--fail", "delivery").code == 0
+    assert "✗ delivery   request: delivery failed on purpose" in door.out
+    assert "↶ ✓ payment    cancel" in door.out
+    assert "The saga is compensated." in door.out
+
+
+def test_what_a_kill_left_open_is_ended_by_recover(door: Door, tmp_path: Path) -> None:
+    """Killed by SIGKILL after the charge, before the log says so."""
+    program = (
+        "import os, signal, sys\n"
+        "from ecomlib.shop import open_checkout\n"
+        "shop = open_checkout(sys.argv[1])\n"
+        "shop.payments.relay = lambda bus: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "shop.buy(7, user_id=100, amount=100, quantity=2)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, tmp_path / "log"], cwd=ROOT, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    said = door("saga", "--recover", "--log", tmp_path / "log", "--json").json
+    assert (said["recovered"], said["problems"], said["stuck"]) == (1, [], [])
+    (saga,) = said["sagas"]
+    assert (saga["saga_id"], saga["outcome"]) == ("order-7", "completed")
+    assert steps(saga)[1:3] == ["payment reserve in doubt", "payment reserve done"]
+
+
+def test_a_stuck_saga_says_what_a_person_must_do_and_is_no_success(door: Door, tmp_path: Path) -> None:
+    with open_checkout(tmp_path / "log", clock=SimulatedClock()) as shop:
+        shop.faults.fail("delivery")
+        shop.faults.fail("payment compensation")
+        assert shop.buy(1, user_id=100, amount=50).outcome == "stuck"
+    assert door("saga", "--recover", "--log", tmp_path / "log").code == 1
+    assert "Put it right, then resume the saga order-1" in door.out
+
+
+def test_recovering_makes_no_log_where_none_is(door: Door, tmp_path: Path) -> None:
+    assert door("saga", "--recover").code == 2
+    assert "--log DIR" in door.err
+    assert door("saga", "--recover", "--log", tmp_path / "nothing").code == 2
+    assert "There is no log" in door.err
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_groups_of_a_log_with_their_offsets_and_lag(door: Door, tmp_path: Path) -> None:
+    with FileLog(tmp_path / "log") as log:
+        log.create("orders", partitions=2)
+        log.append("orders", *[Event("order.created", {"order_id": n, "amount": 5}) for n in range(6)])
+        with log.consumer("email_service", "orders") as email, log.consumer("analytics_service", "orders") as other:
+            email.commit(*email.poll(limit=4))
+            other.poll()
+            said = door("log", "groups", "--log", tmp_path / "log", "--json").json["groups"]
+    assert [(row["group"], row["topic"], row["partition"]) for row in said] == [
+        ("analytics_service", "orders", 0), ("analytics_service", "orders", 1),
+        ("email_service", "orders", 0), ("email_service", "orders", 1),
+    ]  # fmt: skip
+    assert sum(row["end"] for row in said[2:]) == 6
+    assert sum(row["committed"] or 0 for row in said[2:]) == 4
+    assert sum(row["lag"] for row in said[2:]) == 2
+    assert [row["committed"] for row in said[:2]] == [None, None]
+    assert {row["member"] for row in said} == {"consumer-1"}
+    assert door("log", "groups", "--log", tmp_path / "log").code == 0
+    assert "email_service  orders/0: committed" in door.out
+
+
+def test_a_log_that_nobody_reads_has_no_groups(door: Door, tmp_path: Path) -> None:
+    door("demo", "--log", tmp_path / "log")
+    assert door("log", "groups", "--log", tmp_path / "log", "--json").json == {"groups": []}
+    assert "No group" in door("log", "groups", "--log", tmp_path / "log").out
+
+
+def test_topics_and_tail_know_of_partitions(door: Door, tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    with FileLog(tmp_path / "log") as log:
+        log.create("orders", partitions=3)
+        for n in range(9):
+            clock.advance(minutes=1)
+            log.append("orders", Event("order.created", {"order_id": n, "amount": 5}, time=clock.now()))
+    said = door("log", "topics", "--log", tmp_path / "log", "--json").json["topics"]
+    assert said == [{"topic": "orders", "partitions": 3, "events": 9}]
+    tail = door("log", "tail", "--topic", "orders", "-n", "4", "--log", tmp_path / "log", "--json").json["records"]
+    assert [record["event"]["data"]["order_id"] for record in tail] == ["5", "6", "7", "8"]
+    assert {record["partition"] for record in tail} <= {0, 1, 2}
+
+
+def test_a_log_whose_topic_has_partitions_is_not_replayed_in_part(door: Door, tmp_path: Path) -> None:
+    with FileLog(tmp_path / "log") as log:
+        log.create("shop", partitions=2)
+    assert door("replay", "--log", tmp_path / "log").code == 1
+    assert "partition" in door.err

@@ -334,17 +334,23 @@ def test_a_database_in_memory_makes_no_file(tmp_path: Path, monkeypatch: pytest.
     assert not list(tmp_path.iterdir())
 
 
-def test_all_writes_go_through_a_connection_that_a_test_may_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("durability", "change"), [("batch", "FULL"), ("each", "FULL"), ("system", "NORMAL")])
+def test_a_change_is_synced_and_a_row_that_was_relayed_need_not_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch, recorder: list[Event], durability: Durability, change: str
+) -> None:
     said: list[str] = []
 
     class Counting(sqlite3.Connection):
         def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-            said.append(sql.split()[0])
+            said.append(sql.split()[-1] if sql.startswith("PRAGMA") else sql.split()[0])
             return super().execute(sql, *parameters)
 
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **how: connect(*args, factory=Counting, **how))
-    with Store(path, SCHEMA) as store:
+    with Store(path, SCHEMA, durability=durability) as store:
         said.clear()
         store.once("k1", COFFEE, pour, operation="pour")
-    assert said == ["BEGIN", "SELECT", "INSERT", "INSERT", "INSERT", "COMMIT"]
+        assert said == [change, "BEGIN", "SELECT", "INSERT", "INSERT", "INSERT", "COMMIT"]
+        said.clear()
+        store.relay(Takes(recorder))
+        assert said == ["SELECT", "NORMAL", "BEGIN", "DELETE", "COMMIT", "SELECT"]

@@ -43,7 +43,7 @@ class Store:
     """
 
     def __init__(self, path: Path | str, schema: str, *, durability: Durability = "batch") -> None:
-        self.path = Path(path)
+        self.path, self._durable = Path(path), durability != "system"
         self._one_at_a_time, self._relaying = threading.RLock(), threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,6 @@ class Store:
         try:
             with database_errors(self.path):
                 self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute(f"PRAGMA synchronous = {'NORMAL' if durability == 'system' else 'FULL'}")
             with self.transaction() as connection:
                 for statement in f"{OWN_TABLES};{schema}".split(";"):
                     connection.execute(statement)
@@ -92,7 +91,7 @@ class Store:
             while waiting := self.read("SELECT number, event FROM outbox ORDER BY number LIMIT 100"):
                 for number, text in waiting:
                     bus.publish(Event.from_json(text))
-                    with self.transaction() as connection:
+                    with self.transaction(safe=False) as connection:  # lost with the machine, it is published again
                         connection.execute("DELETE FROM outbox WHERE number = ?", (number,))
                     published += 1
         return published
@@ -107,9 +106,13 @@ class Store:
             return self._connection.execute(sql, parameters).fetchall()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """The only writer, from here to the end of the block; an error in the block undoes all of it."""
+    def transaction(self, *, safe: bool = True) -> Iterator[sqlite3.Connection]:
+        """The only writer, from here to the end of the block; an error in the block undoes all of it.
+
+        Unless it is `safe`, what it commits need not survive the death of the machine.
+        """
         with self._one_at_a_time, database_errors(self.path):
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if safe and self._durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

@@ -1,0 +1,1 @@
+"""What the verbs do: each gets its options and returns what it found out. `cli.py` says how they are called."""
