@@ -116,9 +116,9 @@ class Checkout:
             services = {"order": standing, "payment": charged, "inventory": deducted, "delivery": sent}
             have = [step for step in STEPS if order in services[step]]
             if story.outcome not in ("completed", "compensated"):
-                found.append(f"The saga of order {order} is {story.outcome or 'open'}: {', '.join(have)} stand.")
+                found.append(f"The saga of order {order} is {story.outcome or 'open'}; in effect: {', '.join(have)}.")
             elif have != (list(STEPS) if story.outcome == "completed" else []):
-                found.append(f"Order {order} is {story.outcome}, and in effect are: {', '.join(have) or 'none'}.")
+                found.append(f"Order {order} is {story.outcome}; in effect: {', '.join(have) or 'nothing'}.")
         strange = {*charged, *deducted, *sent, *standing} - {s.request.order_id for s in self.runner.stories.values()}
         return [*found, *(f"Order {order} is nobody's saga." for order in sorted(strange))]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomlib.clock import SimulatedClock, SystemClock
+from ecomlib.clock import SimulatedClock, SystemClock, wait, within
 
 times = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
 
@@ -31,8 +34,8 @@ def test_a_simulated_clock_stands_still_until_it_is_moved(clock: SimulatedClock)
 @given(st.lists(times, min_size=1))
 def test_a_simulated_clock_never_moves_back(moves: list[datetime]) -> None:
     clock = SimulatedClock(moves[0])
-    for n, time in enumerate(moves):
-        assert clock.advance_to(time)
+    for n, moment in enumerate(moves):
+        assert clock.advance_to(moment)
         assert clock.now() == max(moves[: n + 1])
 
 
@@ -44,3 +47,40 @@ def test_a_simulated_clock_speaks_utc_whatever_zone_it_was_started_in() -> None:
 def test_a_start_without_a_time_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a time zone"):
         SimulatedClock(datetime(2026, 1, 5))
+
+
+def test_waiting_costs_no_time_where_time_is_simulated() -> None:
+    clock = SimulatedClock()
+    began, really = clock.now(), time.monotonic()
+    wait(clock, 86_400)
+    assert (clock.now() - began).days == 1
+    assert time.monotonic() - really < 5
+
+
+def test_waiting_by_the_systems_clock_takes_its_time() -> None:
+    really = time.monotonic()
+    wait(SystemClock(), 0.02)
+    assert time.monotonic() - really >= 0.02
+
+
+def test_what_is_done_within_the_limit_is_done_and_what_it_raises_is_raised() -> None:
+    done: list[int] = []
+    within(20, lambda: done.append(1))
+    assert done == [1]
+    with pytest.raises(ZeroDivisionError):
+        within(20, lambda: 1 / 0)
+    with pytest.raises(SystemExit):
+        within(20, lambda: sys.exit(3))
+
+
+def test_what_takes_longer_is_left_behind_and_goes_on() -> None:
+    go_on, gone_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        assert go_on.wait(20)
+        gone_on.set()
+
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.01 s: it may have happened"):
+        within(0.01, slow)
+    go_on.set()
+    assert gone_on.wait(20)
