@@ -187,18 +187,16 @@ class Consumer(Protocol):
 
     def poll(self, limit: int = 500, *, timeout: float = 0.0) -> list[Record]:
         """The next records of the partitions that this member holds, waiting up to `timeout` seconds for the first.
-
         Notices who came and who went, and takes or gives up partitions accordingly.
         """
 
     def commit(self, *records: Record) -> None:
-        """The group has handled these records, or, where none is named, all that `poll` gave.
-
-        Raises `StaleCommit` where a partition has passed on to another member; then nothing is committed.
+        """The group has handled these records, or all that `poll` gave. Raises `StaleCommit`, committing none, where
+        a partition has passed on to another member.
         """
 
     def seek(self, offset: int | Start, topic: str | None = None, partition: int | None = None) -> None:
-        """Go on from there, in all partitions that this member holds or in those that are named."""
+        """Go on from there in all partitions that this member holds, or in those named; an offset needs one alone."""
 
     def lag(self) -> tuple[Lag, ...]:
         """Of the partitions that this member holds."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ecomlib.errors import BadInput
+from ecomlib.errors import BadInput, LogError
 from ecomlib.ports import Log, Projection
 
 
@@ -21,8 +21,11 @@ def replay(
     start: int = 0,
     end: int | None = None,
     until: datetime | None = None,
+    partition: int | None = None,
 ) -> int:
     """Apply the events from offset `start` up to, not including, `end`. Returns the offset that comes next.
+
+    It reads one partition, which has to be named where the topic has several: their events have no order among them.
 
     With `until`, only what had happened by that time (by the events' own times) is applied. Only the projection is
     called: no handler, no service, no sender. Raises what `Log.read` raises; the projection then has all that came
@@ -30,8 +33,14 @@ def replay(
     """
     if until is not None and until.tzinfo is None:
         raise BadInput(f"The time {until} has no time zone: write it like 2026-01-05T09:00:00Z.")
+    partitions = log.topics().get(topic, 1)
+    if partition is None and partitions > 1:
+        raise LogError(
+            f"The topic {topic!r} has {partitions} partitions, and a replay reads one: name it (partition=0), "
+            "or read all of them with a consumer group."
+        )
     position = start
-    for record in log.read(topic, start, end=end):
+    for record in log.read(topic, start, partition=partition or 0, end=end):
         if until is None or record.event.time <= until:
             projection.apply(record.event)
         position = record.position.offset + 1

@@ -17,10 +17,10 @@ from typing import Any
 
 from ecomlib.catalogue import Data
 from ecomlib.clock import wait, within
-from ecomlib.errors import BadInput, NotALog, Permanent, Refused
+from ecomlib.errors import BadInput, KeyReused, NotALog, Refused
 from ecomlib.events import Event, EventFactory
 from ecomlib.ports import Lock, Locks, Log, Retry
-from ecomlib.story import Say, Story, Try, Verdict, next_move
+from ecomlib.story import Say, Story, Try, next_move, verdict
 
 TOPIC = "saga_log"
 Action = Callable[[str, Any], object]  # gets an idempotency key, which is the same at every attempt, and the request
@@ -59,7 +59,7 @@ class SagaRunner:
     """Runs sagas, any number side by side; every method may be called from any thread, and blocks until its saga ends.
 
     Two runners, in whatever process, never run one saga at once. An error of the log goes on to the caller; the saga
-    then stays open, and `recover` takes it up.
+    then stays open, and `recover` takes it up. The stories of all sagas in the log stay in memory.
     """
 
     def __init__(self, saga: Saga, log: Log, locks: Locks, new_event: EventFactory, *, topic: str = TOPIC) -> None:
@@ -69,9 +69,10 @@ class SagaRunner:
         self._telling = threading.RLock()
 
     def start(self, saga_id: str, request: Data) -> Story:
-        """Run a new saga to its end. An id that the log knows already is not run again: its story is given back.
+        """Run a saga to its end. One that the log knows is not begun again: it goes on from there, or has ended.
 
-        Raises `Refused` where somebody runs that saga at this moment.
+        Raises `KeyReused` where the log's saga of that id was asked for something else, and `Refused` where somebody
+        runs it at this moment.
         """
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", saga_id):
             raise BadInput(f"{saga_id!r:.60} is no saga's id: write letters, digits, '-', '_' and '.'.")
@@ -79,6 +80,8 @@ class SagaRunner:
             if saga_id not in self.stories:
                 said = {"saga_id": saga_id, "saga": self.saga.name, "request": request.to_dict()}
                 self._tell(self._new_event("saga.started", said))
+            elif self.stories[saga_id].request.to_dict() != request.to_dict():
+                raise KeyReused(f"There is a saga {saga_id} already, for another request: give this one its own id.")
             return self._run(self.stories[saga_id])
 
     def resume(self, saga_id: str) -> Story:
@@ -134,7 +137,7 @@ class SagaRunner:
         try:
             within(step.limit, partial(action, f"{story.id}.{step.name}.{kind}", request))
         except Exception as error:
-            self._tell(self._new_event(f"{kind}.failed", {**said, "reason": str(error), "verdict": _verdict(error)}))
+            self._tell(self._new_event(f"{kind}.failed", {**said, "reason": str(error), "verdict": verdict(error)}))
         else:
             self._tell(self._new_event(f"{kind}.done", said))
 
@@ -163,7 +166,3 @@ class SagaRunner:
     def _apply(self, event: Event) -> None:
         saga_id = event.data.saga_id
         self.stories.setdefault(saga_id, Story(saga_id)).apply(event)
-
-
-def _verdict(error: Exception) -> Verdict:
-    return "refused" if isinstance(error, Refused) else "given up" if isinstance(error, Permanent) else "failed"

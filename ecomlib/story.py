@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ecomlib.errors import Permanent, Refused
 from ecomlib.events import Event
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ Verdict = Literal["in doubt", "done", "failed", "given up", "refused"]
 
 
 ENDINGS: dict[str, Ending] = {"completed": "completed", "compensated": "compensated", "stuck": "stuck"}
+
+
+def verdict(error: Exception) -> Verdict:
+    """What an attempt that raised this error says of itself."""
+    return "refused" if isinstance(error, Refused) else "given up" if isinstance(error, Permanent) else "failed"
 
 
 class Tried(NamedTuple):

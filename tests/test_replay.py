@@ -109,6 +109,21 @@ def test_a_replay_of_a_damaged_log_says_so_and_keeps_what_came_before(log: FileL
     assert tally.state() == folded([0, 1, 2, 3, 5, 6, 7, 8, 9])
 
 
+def test_a_replay_reads_one_partition_and_never_the_first_of_several_in_silence(log: FileLog) -> None:
+    log.create("orders", 2)
+    log.append("orders", *[brewed(n) for n in range(10)])
+    tally = Tally()
+    with pytest.raises(
+        LogError, match=r"'orders' has 2 partitions, and a replay reads one: name it \(partition=0\), or"
+    ):
+        replay(log, "orders", tally)
+    assert tally.count == 0
+    ends = [replay(log, "orders", tally, partition=n) for n in range(2)]
+    assert ends == [log.end("orders", n) for n in range(2)]
+    assert tally.count == sum(ends) == 10
+    assert replay(log, "shop", Tally(), partition=0) == 10
+
+
 def test_a_replay_of_no_log_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="There is no log"):
         replay(FileLog(tmp_path / "nothing"), "shop", Tally())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ecomlib.catalogue import Data
 from ecomlib.clock import Clock, SimulatedClock, SystemClock
-from ecomlib.errors import BadInput, LogError, Permanent, Refused
+from ecomlib.errors import BadInput, KeyReused, LogError, Permanent, Refused
 from ecomlib.events import Event, EventFactory
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
@@ -249,6 +249,14 @@ def test_the_same_saga_started_again_is_not_run_again(world: World, log: FileLog
     first = a_runner(saga, log).start("s1", REQUEST)
     again = a_runner(saga, log).start("s1", REQUEST)  # by another runner, as after a restart
     assert again.tried == first.tried
+    assert world.calls == ["order step"]
+
+
+def test_another_request_under_the_same_id_is_refused(world: World, log: FileLog) -> None:
+    runner = a_runner(world.saga("order", pivot="order"), log)
+    runner.start("s1", REQUEST)
+    with pytest.raises(KeyReused, match="for another request"):
+        runner.start("s1", Data.model_validate({"order_id": "2"}))
     assert world.calls == ["order step"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ecomlib.errors import LogError
+from ecomlib.errors import BadInput, LogError
 from ecomlib.events import Event
 from ecomlib.ports import Log, Position
 
@@ -128,3 +128,56 @@ class LogContract:
         assert [record.position.offset for record in records] == list(range(1, 201))
         for name in range(8):
             assert [r.event.data.number for r in records if r.event.data.name == name] == list(range(25))
+
+    # --- partitions -----------------------------------------------------------------------------------------
+
+    def test_a_topic_has_the_partitions_that_it_was_made_with(self, log: Log) -> None:
+        log.create("orders", 3)
+        log.append("shop", brewed(1))
+        assert log.topics() == {"orders": 3, "shop": 1}
+        assert [log.end("orders", n) for n in range(3)] == [0, 0, 0]
+        with pytest.raises(
+            LogError, match=r"no topic 'orders' with a partition 3\. It has: orders \(partitions: 3\), shop"
+        ):
+            log.end("orders", 3)
+
+    def test_making_a_topic_again_changes_nothing(self, log: Log) -> None:
+        log.create("orders", 3)
+        log.append("orders", brewed(1))
+        log.create("orders", 3)
+        assert sum(log.end("orders", n) for n in range(3)) == 1
+
+    @pytest.mark.parametrize("partitions", [1, 2, 4])
+    def test_the_number_of_partitions_is_for_good(self, log: Log, partitions: int) -> None:
+        log.create("orders", 3)
+        with pytest.raises(BadInput, match=rf"'orders' has 3 partitions for good, not {partitions}"):
+            log.create("orders", partitions)
+        assert log.topics() == {"orders": 3}
+
+    @pytest.mark.parametrize("partitions", [0, -1, 1001, True, 1.0, "3", None])
+    def test_a_number_that_no_topic_has_is_refused(self, log: Log, partitions: int) -> None:
+        with pytest.raises(BadInput, match="A topic has 1 to 1000 partitions, not"):
+            log.create("orders", partitions)
+
+    def test_a_key_keeps_to_one_partition_and_its_events_keep_their_order(self, log: Log) -> None:
+        log.create("orders", 4)
+        for n in range(0, 200, 10):
+            log.append("orders", *[Event("coffee.brewed", {"n": k}, subject=f"cup {k % 7}") for k in range(n, n + 10)])
+        found: dict[str, list[tuple[int, int]]] = {}
+        for partition in range(4):
+            for record in log.read("orders", partition=partition):
+                found.setdefault(record.event.key, []).append((partition, record.event.data.n))
+        assert len(found) == 7
+        assert len({partition for events in found.values() for partition, _ in events}) > 1
+        for key, events in found.items():
+            assert len({partition for partition, _ in events}) == 1
+            assert [n for _, n in events] == [n for n in range(200) if f"cup {n % 7}" == key]
+
+    def test_positions_come_in_the_order_of_the_events(self, log: Log) -> None:
+        log.create("orders", 4)
+        events = [Event("coffee.brewed", {"n": n}, subject=f"cup {n % 7}") for n in range(50)]
+        positions = log.append("orders", *events)
+        assert len(set(positions)) == 50
+        for (topic, partition, offset), event in zip(positions, events, strict=True):
+            (record,) = log.read(topic, offset, partition=partition, end=offset + 1)
+            assert record.event == event
