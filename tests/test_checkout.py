@@ -177,6 +177,17 @@ class TestTheChoreography:
         shop.bus.drain()
         assert shop.delivery.sent() == {"1": "today"}
 
+    def test_an_order_that_was_saved_and_not_published_is_published_by_recover(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "log") as shop:
+            bought = Purchase(order_id="1", user_id="100", amount=Decimal(100), item=ITEM, quantity=2)
+            shop.orders.create("order-1.order", bought)  # and here the process dies
+            assert facts(shop) == []
+        with opened(tmp_path / "log") as shop:
+            Choreography(shop, EventFactory("/choreography", SimulatedClock(), seeded_ids(7)))
+            shop.recover()
+            shop.bus.drain()
+            assert shop.delivery.sent() == {"1": "today"}
+
     def test_a_handler_that_dies_after_its_work_does_it_once(self, shop: Checkout, dance: Choreography) -> None:
         for step in ("payment", "inventory", "delivery"):
             shop.faults.fail(step, attempts=(1,), when="after")

@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ecomlib.checkout import ITEM, Checkout
+from ecomlib.checkout import ITEM, STEPS, Checkout
 from ecomlib.clock import SimulatedClock
 from ecomlib.files import LogFile
 from ecomlib.log import FileLog
@@ -262,8 +262,15 @@ def read_once(shop: Checkout) -> list[str]:
 def one_story(shop: Checkout) -> list[str]:
     found = []
     types: dict[str, list[str]] = {}
+    undone: dict[str, list[str]] = {}
     for record in shop.log.read(SAGAS):
         types.setdefault(record.event.data.saga_id, []).append(record.event.type)
+        if record.event.type == "compensation.started":
+            undone.setdefault(record.event.data.saga_id, []).append(record.event.data.step)
+    for saga, steps in undone.items():
+        order = [STEPS.index(step) for step in dict.fromkeys(steps)]
+        if order != sorted(order, reverse=True):
+            found.append(f"{saga} was not compensated in reverse: {steps}")
     for saga, said in types.items():
         endings = [type for type in said if type in ("saga.completed", "saga.compensated")]
         if said.count("saga.started") != 1 or said[0] != "saga.started" or said[-1:] != endings:
