@@ -128,10 +128,10 @@ class Shop:
 
 
 def open_checkout(
-    folder: Path | str,
+    log: FileLog | Path | str,
     *,
     clock: Clock | None = None,
-    seed: int | None = None,
+    seed: int | str | None = None,
     durability: Durability = "batch",
     **more: Any,
 ) -> Checkout:
@@ -139,16 +139,17 @@ def open_checkout(
 
     Without a seed its ids are nobody else's. `more` is what `Checkout` takes. Closing it closes the log too.
     """
-    log = FileLog(folder, durability=durability)
+    log = log if isinstance(log, FileLog) else FileLog(log, durability=durability)
     log.create(SAGAS, partitions=1)  # first, for it makes the folder a log
     clock = clock or SystemClock()
+    ids = new_id if seed is None else seeded_ids(f"{seed} from {log.end(SAGAS)}")  # as for a shop, none comes again
     return Checkout(
         log.folder / "_stores",
         log,
         FileLocks(log.folder / "_sagas"),
         EventBus(log=log, topic=TOPIC, clock=clock),
-        EventFactory("/checkout", clock, new_id if seed is None else seeded_ids(seed)),
-        durability=durability,
+        EventFactory("/checkout", clock, ids),
+        durability=log.durability,
         on_close=log.close,
         **more,
     )
