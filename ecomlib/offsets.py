@@ -68,7 +68,11 @@ class Offsets:
                 ) from None
 
     def committed(self, place: Place, end: int) -> int | None:
-        """None before the first commit there. Raises `BadOffset`, also for an offset behind the log's end."""
+        """None before the first commit there. Raises `BadOffset`, also for an offset behind the log's end.
+
+        Kafka goes to its `auto.offset.reset` in that case (Kafka documentation, consumer configs), which sends every
+        email again or skips some without a word; here a person decides.
+        """
         (topic, number), offsets = place, self.read()
         offset = offsets.get(place)
         if place in offsets and (offset is None or offset > end):
