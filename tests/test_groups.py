@@ -22,6 +22,9 @@ from ecomlib.groups import GroupConsumer
 from ecomlib.log import FileLog
 from ecomlib.membership import GroupState, Member, describe, groups, lags
 from ecomlib.ports import Consumer, Lag, Log, Record, Start
+from ecomlib.services.analytics import Analytics
+from ecomlib.shop import Shop
+from ecomlib.traffic import run, simulate
 from tests.contracts.consumer import LIMIT, ConsumerContract, Die, Join, brewed, numbers
 from tests.support import worker
 
@@ -69,6 +72,33 @@ def folder(log: FileLog) -> Path:
 
 def committed(log: FileLog) -> dict[tuple[str, int], int | None]:
     return {(lag.topic, lag.partition): lag.committed for lag in lags(log, "email")}
+
+
+def test_a_group_that_is_replayed_from_the_beginning_ends_in_the_projections_totals(tmp_path: Path) -> None:
+    with Shop(tmp_path / "shop", durability="system") as shop:
+        run(shop.orders, shop.clock, simulate(60, seed=4), settle=shop.run)
+        totals = shop.totals()
+        events = [record.event for record in FileLog(tmp_path / "shop").read("shop")]
+    log = FileLog(tmp_path / "log", durability="system")
+    log.create("facts", 4)
+    log.append("facts", *events)
+
+    def fold(analytics: Analytics, *members: GroupConsumer) -> dict[str, int | str]:
+        while records := [record for member in members for record in member.poll(7)]:
+            for record in records:
+                analytics.apply(record.event)
+            for member in members:
+                member.commit()
+        return analytics.totals()
+
+    live = Analytics()
+    first, second = log.consumer("analytics", "facts"), log.consumer("analytics", "facts")
+    assert fold(live, first, second) == totals
+    first.seek("beginning")
+    second.seek("beginning")
+    assert fold(Analytics(), first, second) == totals  # as in a replay
+    first.seek("beginning")
+    assert fold(live, first, second) == totals  # what comes twice counts once
 
 
 # --- a member -------------------------------------------------------------------------------------------------
