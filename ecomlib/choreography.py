@@ -25,12 +25,8 @@ class Choreography:
 
     def __init__(self, checkout: Checkout, new_event: EventFactory) -> None:
         self._checkout, self._new_event = checkout, new_event
-        orders, payments, inventory, delivery = (
-            checkout.orders,
-            checkout.payments,
-            checkout.inventory,
-            checkout.delivery,
-        )
+        orders, payments = checkout.orders, checkout.payments
+        inventory, delivery = checkout.inventory, checkout.delivery
         self._on("order.created", service=payments, act=payments.reserve)
         self._on("payment.reserved", service=inventory, act=inventory.deduct)
         self._on("inventory.deducted", service=delivery, act=delivery.request)

@@ -58,7 +58,7 @@ class TestTheSaga:
 
     def test_or_not_at_all_and_the_facts_tell_the_way_there_and_back(self, shop: Checkout) -> None:
         story = shop.buy(1, user_id=100, amount=250, quantity=5)
-        assert (story.outcome, story.reason) == ("compensated", f"Only 4 {ITEM} left: 5 can't be deducted.")
+        assert (story.outcome, story.reason) == ("compensated", f"Only 4 of {ITEM!r} left: 5 can't be deducted.")
         assert facts(shop) == ["order.created 1", "payment.reserved 1", "payment.cancelled 1", "order.cancelled 1"]
         assert shop.payments.balances() == {"shop": Decimal("0.00"), "100": Decimal("500.00")}
         assert shop.problems() == []

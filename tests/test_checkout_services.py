@@ -212,7 +212,7 @@ class TestTheInventory:
 
     def test_refuses_more_than_is_left(self, inventory: InventoryService) -> None:
         inventory.deduct("k1", ONE)
-        with pytest.raises(Refused, match=r"Only 2 coffee left: 3 can't be deducted\."):
+        with pytest.raises(Refused, match=r"Only 2 of 'coffee' left: 3 can't be deducted\."):
             inventory.deduct("k2", TWO)
 
     def test_refuses_an_item_that_it_does_not_know(self, inventory: InventoryService) -> None:

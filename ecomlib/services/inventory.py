@@ -42,7 +42,7 @@ class InventoryService(Participant):
             if row is None:
                 raise Refused(f"There is no item {purchase.item!r} in the inventory: choose another.")
             if row[0] < purchase.quantity:
-                raise Refused(f"Only {row[0]} {purchase.item} left: {purchase.quantity} can't be deducted.")
+                raise Refused(f"Only {row[0]} of {purchase.item!r} left: {purchase.quantity} can't be deducted.")
             _add(connection, purchase.item, -purchase.quantity)
             return {}
 
