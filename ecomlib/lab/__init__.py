@@ -3,9 +3,28 @@
 from ecomlib.lab import charts
 from ecomlib.lab.checks import check, hint, solution
 from ecomlib.lab.desk import Desk
+from ecomlib.lab.group_desk import GroupDesk
 from ecomlib.lab.history import History
+from ecomlib.lab.lanes import Lanes
 from ecomlib.lab.panel import Panel, presenter
+from ecomlib.lab.saga_desk import SagaDesk
+from ecomlib.lab.saga_panel import SagaPanel
 from ecomlib.lab.source import show_code
 from ecomlib.lab.time_machine import TimeMachine
 
-__all__ = ["Desk", "History", "Panel", "TimeMachine", "charts", "check", "hint", "presenter", "show_code", "solution"]
+__all__ = [
+    "Desk",
+    "GroupDesk",
+    "History",
+    "Lanes",
+    "Panel",
+    "SagaDesk",
+    "SagaPanel",
+    "TimeMachine",
+    "charts",
+    "check",
+    "hint",
+    "presenter",
+    "show_code",
+    "solution",
+]

@@ -15,11 +15,12 @@ from types import CodeType, FrameType
 from typing import Any, Literal
 
 from ecomlib.errors import named
-from ecomlib.lab.exercises import lesson01, lesson02, lesson03
+from ecomlib.lab.exercises import lesson01, lesson02, lesson03, lesson04, lesson06
 from ecomlib.lab.exercises.exercise import Exercise
 from ecomlib.lab.source import Source
 
-EXERCISES: dict[str, Exercise] = {e.id: e for lesson in (lesson01, lesson02, lesson03) for e in lesson.EXERCISES}
+LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson06)
+EXERCISES: dict[str, Exercise] = {e.id: e for lesson in LESSONS for e in lesson.EXERCISES}
 MARKS = {"right": "✓", "wrong": "✗", "blank": "○"}
 COLOURS = {
     "right": "--jp-success-color1,#388e3c",
