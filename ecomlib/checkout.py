@@ -105,7 +105,8 @@ class Checkout:
         return self.orders, self.payments, self.inventory, self.delivery
 
     def problems(self) -> list[str]:
-        """What is not as a checkout promises, in sentences; none once every saga has ended."""
+        """What is not as a checkout promises, in sentences; none once every saga in the log has ended."""
+        self.runner.catch_up()
         charged, deducted, sent = self.payments.charged(), self.inventory.deducted(), self.delivery.sent()
         standing = {order for order, status in self.orders.orders().items() if status == "created"}
         found = []

@@ -11,8 +11,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer, main_thread
 from typing import Any, NoReturn
 
 from ecomlib.checkout import STEPS
@@ -30,11 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings()
         options = parser(settings).parse_args(arguments)
-        previous = signal.signal(signal.SIGTERM, _interrupt)
-        try:
+        with _stoppable():
             result: Result = options.run(options, settings)
-        finally:
-            signal.signal(signal.SIGTERM, previous)
         print(json.dumps(result.data, ensure_ascii=False) if options.json else result.text, flush=True)
         return int(result.failed)
     except (BadInput, BadEvent, BadPattern) as error:
@@ -55,8 +55,35 @@ def _end(sentence: str, code: int) -> int:
     return code
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM does what Ctrl+C does, and neither gets lost."""
+    previous, hook = signal.signal(signal.SIGTERM, _interrupt), sys.unraisablehook
+    sys.unraisablehook = _again
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        sys.unraisablehook = hook
+
+
 def _interrupt(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _again(unraisable: Any) -> None:
+    """Where code in C swallows what a signal raised (pydantic does, now and then), it comes again a moment later."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        Timer(0.01, _interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _interrupt_main() -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
+    else:
+        interrupt_main()
 
 
 # --- the options ------------------------------------------------------------------------------------------

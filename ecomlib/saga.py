@@ -94,7 +94,7 @@ class SagaRunner:
 
     def recover(self, threads: int = 8) -> list[Story]:
         """Run to its end every saga that a crash left open, and return them. What another runner is at stays out."""
-        self._catch_up()
+        self.catch_up()
         left = [story.id for story in self.stories.values() if self._is_open(story)]
         with ThreadPoolExecutor(threads) as pool:
             return [story for story in pool.map(self._take_up, left) if story]
@@ -104,7 +104,7 @@ class SagaRunner:
         if lock is None:
             return None
         with lock:
-            self._catch_up()  # its last runner may have ended it just now
+            self.catch_up()  # its last runner may have ended it just now
             return self._run(self.stories[saga_id]) if self._is_open(self.stories[saga_id]) else None
 
     def _is_open(self, story: Story) -> bool:
@@ -114,7 +114,7 @@ class SagaRunner:
         lock = self._locks.take(saga_id)
         if lock is None:
             raise Refused(f"The saga {saga_id} is being run by somebody else.")
-        self._catch_up()
+        self.catch_up()
         return lock
 
     def _run(self, story: Story) -> Story:
@@ -148,7 +148,7 @@ class SagaRunner:
             if position.offset == self._read[position.partition]:  # nobody wrote in between
                 self._read[position.partition] += 1
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
         """Read what has been written since the last time, by this runner or another."""
         with self._telling:
             for partition in range(self._partitions()):

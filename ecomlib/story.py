@@ -59,7 +59,8 @@ class Story:
     request: Any = None
     forward: bool = True
     outcome: Ending | None = None  # None: it is open
-    reason: str = ""
+    failure: str = ""  # why it turned round
+    to_do: str = ""  # what a person must do, while it is stuck
     tried: list[Tried] = field(default_factory=list)  # all attempts, in the order in which they began
     progress: defaultdict[tuple[Kind, str], Progress] = field(default_factory=lambda: defaultdict(Progress))
     _seen: set[str] = field(default_factory=set, repr=False)
@@ -76,9 +77,15 @@ class Story:
         elif verb == "resumed":
             self._begin_again()
         elif verb == "failed":
-            self.forward, self.reason = False, event.data.reason
+            self.forward, self.failure = False, event.data.reason
         elif verb in ENDINGS:
-            self.outcome, self.reason = ENDINGS[verb], event.data.reason or self.reason
+            self.outcome = ENDINGS[verb]
+            self.to_do = event.data.reason if verb == "stuck" else ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not completed, and while it is stuck, what a person must do."""
+        return self.to_do or self.failure
 
     def _apply_attempt(self, kind: Kind, verb: str, event: Event) -> None:
         step, now = event.data.step, self.progress[kind, event.data.step]
@@ -93,7 +100,7 @@ class Story:
         self.tried[-1] = self.tried[-1]._replace(verdict=now.verdict, error=now.error)
 
     def _begin_again(self) -> None:
-        self.outcome = None
+        self.outcome, self.to_do = None, ""
         for now in self.progress.values():
             now.attempts = 0
             if now.verdict in ("given up", "refused"):
@@ -148,7 +155,7 @@ def _backwards(saga: Saga, story: Story) -> Try | Say:
             left.append((step, now))  # the others are compensated all the same
     if left:
         return Say("saga.stuck", left[0][0].name, _to_do(story, left))
-    return Say("saga.compensated", reason=story.reason)
+    return Say("saga.compensated", reason=story.failure)
 
 
 def _try(step: Step, kind: Kind, now: Progress) -> Try:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,22 @@ def test_a_verb_that_is_stopped_says_so_and_leaves_a_whole_log(tmp_path: Path, b
         offsets = [record.position.offset for record in log.read("shop")]
     assert offsets == list(range(len(offsets)))
     assert offsets
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
+def test_an_interruption_that_code_in_c_swallowed_comes_again(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Swallows:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def examine(settings: object) -> list[Any]:
+        Swallows()  # what is raised in its end goes nowhere
+        threading.Event().wait(20)
+        return []
+
+    monkeypatch.setattr("ecomlib.verbs.shop.doctor.examine", examine)
+    assert door("doctor").code == 1
+    assert "Stopped" in door.err
 
 
 # --- sagas and groups ---------------------------------------------------------------------------------------------

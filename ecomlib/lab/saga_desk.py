@@ -19,7 +19,6 @@ from ecomlib.lab import saga_rows
 from ecomlib.lab.desk import Message
 from ecomlib.lab.mortal import UNLOGGED, Died, MortalLog, Place
 from ecomlib.lab.saga_rows import CUSTOMER, MACHINES, MONEY, PLACES, PRICE, Kept, Mark, Moment, What, told
-from ecomlib.saga import TOPIC as SAGAS
 from ecomlib.shop import open_checkout
 from ecomlib.story import Story
 
@@ -185,12 +184,9 @@ class SagaDesk:
 
     def stories(self) -> list[Story]:
         """What the log says of each saga, the first one first."""
-        stories: dict[str, Story] = {}
         with self._reading() as checkout:
-            for record in checkout.log.read(SAGAS):
-                id = record.event.data.saga_id
-                stories.setdefault(id, Story(id)).apply(record.event)
-        return list(stories.values())
+            checkout.runner.catch_up()
+            return list(checkout.runner.stories.values())
 
     def story(self) -> Story | None:
         """Of the saga that the timeline shows."""
@@ -210,9 +206,7 @@ class SagaDesk:
 
     def problems(self) -> list[str]:
         """What is not as a checkout promises, in sentences; a saga that is open or stuck too."""
-        stories = self.stories()
         with self._reading() as checkout:
-            checkout.runner.stories.update((story.id, story) for story in stories)
             return checkout.problems()
 
     def planned(self) -> list[str]:

@@ -75,7 +75,4 @@ def told(story: Story) -> str:
     said = f"Order {story.request.order_id} is {story.outcome}"
     if story.outcome == "completed":
         return f"{said}: paid, taken from the stock, and in the van."
-    if story.outcome == "compensated":  # what a stuck saga says later is not why it had to turn round
-        turned = [attempt.error for attempt in story.tried if attempt.kind == "step"][-1]
-        return f"{said}: {(turned or story.reason).rstrip('.')}."
-    return f"{said}: {story.reason}"
+    return f"{said}: {story.reason.rstrip('.')}."
