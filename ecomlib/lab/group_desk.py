@@ -24,7 +24,7 @@ from ecomlib.ports import Lag, Position
 
 GROUPS = ("email_service", "analytics_service")
 # One of them for each order, in turn: each of six partitions gets some, and one gets the most.
-CUSTOMERS = ("102", "100", "101", "106", "104", "105", "108", "102", "103", "113")
+CUSTOMERS = ("102", "100", "101", "106", "104", "105", "108", "102", "103", "107")
 NAMES = ("anna", "boris", "clara", "david", "emma", "farid", "greta", "hugo", "ines", "jonas")
 
 
@@ -138,6 +138,8 @@ class GroupDesk:
         """So much time goes by. Who has not polled for five minutes counts as dead, once another member polls."""
 
         def pass_by() -> str:
+            if type(minutes) is not int or not 1 <= minutes <= 1440:
+                raise BadInput(f"{minutes!r:.40} minutes can't go by: ask for a whole number from 1 to 1440.")
             self.clock.advance(minutes=minutes)
             return f"{minutes} minutes go by, and nobody polls."
 

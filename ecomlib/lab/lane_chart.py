@@ -29,7 +29,7 @@ def lanes(rows: Sequence[Lane], *, title: str, size: Size = NORMAL) -> Figure:
 
     Above a lane stands the group's committed offset and the offset that comes next, below it how far others are.
     """
-    right = 12.4 * size.font
+    right = 11 * size.font
     figure, axes = blank(title, size, left=5.4 * size.font, right=right, bottom=4.2)
     room = int((size.width - 5.4 * size.font - right) / (1.7 * size.font))
     columns = min(max([FEWEST, *(lane.end for lane in rows)]), room)
@@ -70,7 +70,7 @@ def _block(axes: Axes, column: int, row: int, offset: int, state: str, size: Siz
 
 def _marks(axes: Axes, row: int, lane: Lane, first: int, size: Size) -> None:
     """An offset stands before its record: between what is done and what is not. Left of the picture means: earlier."""
-    style: Any = {"linestyle": "none", "markersize": points(size) * 0.66, "zorder": 4, "clip_on": False}
+    style: Any = {"linestyle": "none", "markersize": points(size) * 0.58, "zorder": 4, "clip_on": False}
     axes.plot(max(lane.done - first, 0), row - 0.34, marker="v", color=BLUE, **style)
     if lane.position != lane.done:
         axes.plot(max(lane.position - first, 0), row - 0.34, marker=">", color=ORANGE, markeredgecolor=INK, **style)
@@ -82,7 +82,7 @@ def _legend(figure: Figure, size: Size, others: Sequence[str]) -> None:
     blocks = [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name) for name, (colour, hatch) in STYLES.items()
     ]
-    line: Any = {"linestyle": "none", "markersize": points(size) * 0.66}
+    line: Any = {"linestyle": "none", "markersize": points(size) * 0.58}
     marks = [
         Line2D([], [], marker="v", color=BLUE, label="committed", **line),
         Line2D([], [], marker=">", color=ORANGE, markeredgecolor=INK, label="next", **line),

@@ -17,8 +17,9 @@ from ecomlib.lab.lane import TOPIC
 from ecomlib.lab.lane_chart import lanes
 from ecomlib.lab.picture import Picture
 
-CHART, LARGE_CHART = Size(700, 330, 13), Size(790, 440, 20)
-HEADS = ("Partition", "Holder", "Committed", "Next", "End", "Lag", "Comes again")
+CHART, LARGE_CHART = Size(700, 290, 13), Size(790, 410, 20)
+HEADS = ("Partition", "Holder", "Committed", "Next", "End", "Lag")
+ALL = "all"
 
 
 class Lanes(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
@@ -31,8 +32,8 @@ class Lanes(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         self.desk = GroupDesk(folder, partitions=partitions)
         self._large = presenter
         self._group = choice("which-group", "Group", [(group, group) for group in GROUPS])
-        self._member = choice("which-member", "Who", [("all", None)])
-        self._message, self._rows, self._total = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._member = choice("which-member", "Who", [(ALL, ALL)])
+        self._message, self._rows = widgets.HTML(), widgets.HTML()
         self.image = Picture(LARGE_CHART if presenter else CHART)
         super().__init__([widgets.HTML(view.style()), *self._controls()])
         for name in ("lab", "panel", "lanes", *(["presenter"] if presenter else [])):
@@ -85,24 +86,20 @@ class Lanes(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         desk, chosen = self.desk, self._member.value
         if self._group.value != desk.group:
             self._group.value = desk.group
-        names = [(name, name) for name in desk.alive()]
-        if list(self._member.options) != [("all", None), *names]:
-            self._member.options = [("all", None), *names]
-            self._member.value = chosen if chosen in desk.alive() else None
+        names = [(name, name) for name in (ALL, *desk.alive())]
+        if list(self._member.options) != names:
+            self._member.options = names
+            self._member.value = chosen if chosen in desk.alive() else ALL
         self._message.value = view.message(desk.message)
         rows = desk.lanes()
         cells = [
             (f"{TOPIC}/{lane.partition}", lane.holder or "nobody", "—" if lane.committed is None else lane.committed,
-             lane.position, lane.end, lane.lag, lane.again or "")
+             lane.position, lane.end, lane.lag)
             for lane in rows
         ]  # fmt: skip
-        self._rows.value = view.table(
-            f"The partitions, as {desk.group} sees them", HEADS, [tuple(map(str, row)) for row in cells], empty="",
-            name="partitions",
-        )  # fmt: skip
-        self._total.value = view.note(
-            f"{desk.group}: lag {sum(lane.lag for lane in rows)}, handled again {desk.again()}", "total"
-        )
+        caption = f"{desk.group}: lag {sum(lane.lag for lane in rows)}, handled again {desk.again()}"
+        texts = [tuple(map(str, row)) for row in cells]
+        self._rows.value = view.table(caption, HEADS, texts, empty="", name="partitions")
         title = f"Topic {TOPIC}, as {desk.group} sees it"
         self.image.show(lanes(rows, title=title, size=LARGE_CHART if self._large else CHART))
 
@@ -123,22 +120,24 @@ class Lanes(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         return [
             row(
                 self._button("produce", "Produce six", self.produce, "primary"),
-                self._button("work", "Work", lambda: self.work(self._member.value)),
-                self._button("poll", "Poll and handle", lambda: self.poll(self._member.value)),
-                self._button("commit", "Commit", lambda: self.commit(self._member.value)),
+                self._button("work", "Work", lambda: self.work(self._one())),
+                self._button("poll", "Poll and handle", lambda: self.poll(self._one())),
+                self._button("commit", "Commit", lambda: self.commit(self._one())),
                 self._button("reset", "Reset", self.reset),
             ),
             row(
                 self._button("add", "Add a consumer", self.add),
-                self._button("kill", "Kill a consumer", lambda: self.kill(self._member.value), "danger"),
-                self._button("leave", "Let a consumer leave", lambda: self.leave(self._member.value)),
+                self._button("kill", "Kill a consumer", lambda: self.kill(self._one()), "danger"),
+                self._button("leave", "Let a consumer leave", lambda: self.leave(self._one())),
                 self._button("wait", "Six minutes pass", self.wait),
             ),
             row(self._group, self._member),
             self._message,
             *picture,
-            self._total,
         ]
+
+    def _one(self) -> str | None:
+        return None if self._member.value == ALL else str(self._member.value)
 
     def _button(self, name: str, label: str, action: Callable[[], None], style: str = "") -> Any:
         button = widgets.Button(description=label, button_style=style)
