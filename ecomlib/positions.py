@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecomlib.assignment import Place
-from ecomlib.errors import BadInput, LogError, StaleCommit
+from ecomlib.errors import BadInput, BadOffset, LogError, StaleCommit
 from ecomlib.offsets import Offsets
 from ecomlib.ports import Lag, Record, Start
 
@@ -74,8 +74,11 @@ class Positions:
         return found
 
     def _raise(self) -> None:
-        if self._trouble:
-            raise self._trouble.popitem()[1]
+        while self._trouble:
+            place, error = self._trouble.popitem()
+            if not isinstance(error, BadOffset):
+                raise error
+            self._position(place)  # raises it anew, unless somebody has mended the file since
 
     def seek(self, held: Collection[Place], offset: int | Start, topic: str | None, partition: int | None) -> None:
         places = [place for place in held if topic in (None, place[0]) and partition in (None, place[1])]

@@ -391,6 +391,19 @@ def test_damaged_offsets_are_mended_by_seek_and_commit_and_the_others_are_not_fo
     assert all(lag.lag == 0 for lag in lags(log, "email"))
 
 
+def test_a_file_of_offsets_that_was_put_right_is_believed_by_who_had_met_it_damaged(log: FileLog, folder: Path) -> None:
+    with log.consumer("email", "orders") as consumer:
+        consumer.commit(*consumer.poll())
+    whole = (folder / "offsets.json").read_bytes()
+    (folder / "offsets.json").write_bytes(whole[:9])
+    consumer = log.consumer("email", "orders")
+    with pytest.raises(BadOffset):
+        consumer.poll()
+    (folder / "offsets.json").write_bytes(whole)
+    log.append("orders", brewed(20, "a"))
+    assert numbers(consumer.poll()) == [20]
+
+
 def test_an_offset_behind_the_end_is_refused_with_both_offsets_and_mended(log: FileLog, folder: Path) -> None:
     log.consumer("email", "orders").close()
     (folder / "offsets.json").write_text('{"orders": {"1": 7}}')

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -18,6 +15,7 @@ from ecomlib.events import Event, seeded_ids
 from ecomlib.groups import GroupConsumer
 from ecomlib.lab.desk import Message
 from ecomlib.lab.lane import DEAD, TOPIC, Lane, listed, many, moves
+from ecomlib.lab.scratch import scratch
 from ecomlib.log import FileLog
 from ecomlib.membership import describe, lags
 from ecomlib.ports import Lag, Position
@@ -45,7 +43,7 @@ class GroupDesk:
 
     def __init__(self, folder: Path | str | None = None, *, partitions: int = 6) -> None:
         self._partitions = partitions
-        self._begin(Path(folder) if folder is not None else _temporary(self))
+        self._begin(Path(folder) if folder is not None else scratch(self))
         self.message = Message("Produce some orders, and let the members work.")
 
     def _begin(self, folder: Path) -> None:
@@ -148,7 +146,7 @@ class GroupDesk:
     def reset(self) -> None:
         """A new log, with the members of the beginning."""
         self.close()
-        self._begin(_temporary(self))
+        self._begin(scratch(self))
         self.message = Message("A new log, with nothing in it.")
 
     def close(self) -> None:
@@ -271,9 +269,3 @@ def _known(name: str, names: Iterable[str], what: str) -> str:
     if name not in names:
         raise BadInput(f"{name!r:.40} is no {what}: take {' or '.join(names) or 'none, for there is none'}.")
     return name
-
-
-def _temporary(owner: GroupDesk) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="ecomlib-groups-"))
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return folder / "log"

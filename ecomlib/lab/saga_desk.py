@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +16,7 @@ from ecomlib.lab import saga_rows
 from ecomlib.lab.desk import Message
 from ecomlib.lab.mortal import UNLOGGED, Died, MortalLog, Place
 from ecomlib.lab.saga_rows import CUSTOMER, MACHINES, MONEY, PLACES, PRICE, Kept, Mark, Moment, What, told
+from ecomlib.lab.scratch import scratch
 from ecomlib.shop import open_checkout
 from ecomlib.story import Story
 
@@ -33,7 +31,7 @@ class SagaDesk:
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        self._begin(Path(folder) if folder is not None else _temporary(self))
+        self._begin(Path(folder) if folder is not None else scratch(self))
         self.message = Message("Buy something, and watch the steps.")
 
     def _begin(self, folder: Path) -> None:
@@ -135,7 +133,7 @@ class SagaDesk:
     def reset(self) -> None:
         """A new checkout, in a temporary folder. What the old one wrote into a folder that was given stays there."""
         self.close()
-        self._begin(_temporary(self))
+        self._begin(scratch(self))
         self.message = Message("A new checkout, with nothing in it.")
 
     def close(self) -> None:
@@ -230,9 +228,3 @@ class SagaDesk:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _temporary(owner: SagaDesk) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="ecomlib-saga-"))
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return folder / "log"
