@@ -12,13 +12,14 @@ from ecomlib.catalogue import Purchase, read_model
 from ecomlib.events import EventFactory
 from ecomlib.faults import Faults
 from ecomlib.ports import Bus, Durability, Locks, Log, Retry
-from ecomlib.saga import Action, Saga, SagaRunner, Step
+from ecomlib.saga import SagaRunner
 from ecomlib.services.delivery import DeliveryService
 from ecomlib.services.inventory import InventoryService
 from ecomlib.services.order_book import OrderBook
 from ecomlib.services.orders import Amount, OrderId
 from ecomlib.services.participant import Participant
 from ecomlib.services.payments import SHOP, PaymentService
+from ecomlib.steps import Action, Saga, Step
 from ecomlib.story import Story
 
 STEPS = ("order", "payment", "inventory", "delivery")
@@ -53,9 +54,8 @@ class Checkout:
         on_close: Callable[[], object] | None = None,
     ) -> None:
         self.log, self.bus, self.faults, self._on_close = log, bus, Faults(), on_close
-        opening = {owner: Decimal(str(amount)) for owner, amount in accounts.items()}
         self.orders = OrderBook(stores / "orders.sqlite3", new_event, durability=durability)
-        self.payments = PaymentService(stores / "payments.sqlite3", new_event, opening, durability=durability)
+        self.payments = PaymentService(stores / "payments.sqlite3", new_event, accounts, durability=durability)
         self.inventory = InventoryService(stores / "inventory.sqlite3", new_event, stock, durability=durability)
         self.delivery = DeliveryService(stores / "delivery.sqlite3", new_event, slots, durability=durability)
         self.saga = self._table(retry, limit)
@@ -93,6 +93,10 @@ class Checkout:
         purchase = read_model(Purchase, "a purchase", said)
         return self.runner.start(f"order-{purchase.order_id}", purchase)
 
+    def resume(self, order_id: OrderId) -> Story:
+        """Take up an order whose saga is stuck, once what was in its way is put right."""
+        return self.runner.resume(f"order-{order_id}")
+
     def recover(self, threads: int = 8) -> list[Story]:
         """End every saga that a crash left open, and publish what waits in the outboxes."""
         stories = self.runner.recover(threads)
@@ -105,22 +109,25 @@ class Checkout:
         return self.orders, self.payments, self.inventory, self.delivery
 
     def problems(self) -> list[str]:
-        """What is not as a checkout promises, in sentences; none once every saga in the log has ended."""
+        """What is not as a checkout promises, in sentences; none once every saga in the log has ended.
+
+        It asks one service after the other: while sagas run, what it says is of no one moment.
+        """
         self.runner.catch_up()
+        stories = [story for story in list(self.runner.stories.values()) if story.saga == self.saga.name]
         charged, deducted, sent = self.payments.charged(), self.inventory.deducted(), self.delivery.sent()
         standing = {order for order, status in self.orders.orders().items() if status == "created"}
         found = []
         if (till := self.payments.balances().get(SHOP, Decimal(0))) != sum(charged.values()):
             found.append(f"The shop's account holds {till}, and the orders were charged {sum(charged.values())}.")
-        for story in self.runner.stories.values():
+        for story in stories:
             order = story.request.order_id
             services = {"order": standing, "payment": charged, "inventory": deducted, "delivery": sent}
             have = [step for step in STEPS if order in services[step]]
-            if story.outcome not in ("completed", "compensated"):
-                found.append(f"The saga of order {order} is {story.outcome or 'open'}; in effect: {', '.join(have)}.")
-            elif have != (list(STEPS) if story.outcome == "completed" else []):
-                found.append(f"Order {order} is {story.outcome}; in effect: {', '.join(have) or 'nothing'}.")
-        strange = {*charged, *deducted, *sent, *standing} - {s.request.order_id for s in self.runner.stories.values()}
+            due = {"completed": [*STEPS], "compensated": []}.get(story.outcome or "open")
+            if have != due:
+                found.append(f"Order {order} is {story.outcome or 'open'}; in effect: {', '.join(have) or 'nothing'}.")
+        strange = {*charged, *deducted, *sent, *standing} - {story.request.order_id for story in stories}
         return [*found, *(f"Order {order} is nobody's saga." for order in sorted(strange))]
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ecomlib.catalogue import Purchase, read_model
 from ecomlib.checkout import ITEM, Checkout
 from ecomlib.errors import Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
 from ecomlib.services.orders import Amount, OrderId
 from ecomlib.services.participant import Participant
 
@@ -23,8 +23,8 @@ class Choreography:
     half served until that is redelivered.
     """
 
-    def __init__(self, checkout: Checkout, new_event: EventFactory) -> None:
-        self._checkout, self._new_event = checkout, new_event
+    def __init__(self, checkout: Checkout) -> None:
+        self._checkout = checkout
         orders, payments = checkout.orders, checkout.payments
         inventory, delivery = checkout.inventory, checkout.delivery
         self._on("order.created", service=payments, act=payments.reserve)
@@ -53,12 +53,11 @@ class Choreography:
 
         def handle(event: Event) -> None:
             purchase = read_model(Purchase, event.type, {field: event.data[field] for field in Purchase.model_fields})
+            key = f"order-{purchase.order_id}.{name}"
             try:
-                (act or undo)(f"order-{purchase.order_id}.{name}", purchase, cause=event)  # type: ignore[misc]
-            except Refused as refusal:
-                said = {**purchase.to_dict(), "reason": str(refusal)}
-                fact = self._new_event(f"{service.name}.refused", said, cause=event, id=f"{event.id}.refused")
-                self._checkout.bus.publish(fact)
+                (act or undo)(key, purchase, cause=event)  # type: ignore[misc]
+            except Refused as refusal:  # noted down, so that a second copy of the event is refused for good, too
+                service.refuse(f"{key}.refused", purchase, str(refusal), cause=event)
             service.relay(self._checkout.bus)
 
         self._checkout.bus.subscribe(*patterns, handler=self._checkout.faults.wrap(name, handle), name=name)

@@ -7,6 +7,7 @@ code is 0 when the work is done, 1 when it failed, 2 for wrong usage or bad inpu
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -30,12 +31,15 @@ from ecomlib.verbs.shop import demo, doctor_, import_, replay_
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. Ctrl+C and SIGTERM end it between two pieces of work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ✓ shows a question mark
     try:
         settings = read_settings()
         options = parser(settings).parse_args(arguments)
         with _stoppable():
             result: Result = options.run(options, settings)
-        print(json.dumps(result.data, ensure_ascii=False) if options.json else result.text, flush=True)
+        print(json.dumps(result.data) if options.json else result.text, flush=True)
         return int(result.failed)
     except (BadInput, BadEvent, BadPattern) as error:
         return _end(str(error), 2)
@@ -123,7 +127,9 @@ def parser(settings: Settings) -> argparse.ArgumentParser:
 
     one = verb(verbs, "saga", saga, "a checkout as a saga: order, payment, inventory, delivery, or none of them")
     one.add_argument("--fail", choices=STEPS, metavar="STEP", help=f"let a step fail: {', '.join(STEPS)}")
-    one.add_argument("--recover", action="store_true", help="no new order: end what a crash left open in the log")
+    other = one.add_mutually_exclusive_group()
+    other.add_argument("--recover", action="store_true", help="no new order: end what a crash left open in the log")
+    other.add_argument("--resume", metavar="SAGA", help="no new order: try a saga that is stuck again")
 
     one = verb(verbs, "replay", replay_, "fold a log into totals")
     one.add_argument("--until", metavar="TIME", help="only what had happened by then, like 2026-01-05T12:00")

@@ -13,6 +13,7 @@ from ecomlib.files import disk_errors, make_folder, sync_folder
 
 FORMAT = '{"format": 1}\n'
 MARKER = "log.json"  # says that this folder is a log, so that nobody takes another folder for one
+OURS = ("_groups", "_sagas", "_stores")  # what may stand beside the topics, and come first
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")  # of a topic, a group or a member: a file can be called so anywhere
 
 
@@ -29,7 +30,7 @@ def check_log(folder: Path) -> None:
 
 def make_log(folder: Path) -> None:
     there = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
-    if not all(path.name.startswith(MARKER) for path in there):
+    if not all(path.name.startswith(MARKER) or path.name in OURS for path in there):
         check_log(folder)  # what is something else is left alone
     make_folder(folder)
     if not (folder / MARKER).exists():  # comes first, and at once: another process may be making it too

@@ -7,18 +7,29 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from weakref import WeakSet
 
 import portalocker
 from portalocker.exceptions import LockException
 
 from ecomlib.files import disk_errors
 
+_held: WeakSet[FileLock] = WeakSet()
+
 
 class FileLock:
-    """A name that is held. A context manager: it is released at the end of the block."""
+    """A name that is held. A context manager: it is released at the end of the block.
+
+    A child that is made by `fork` does not hold it, so that the lock dies with the parent alone.
+    """
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file
+        _held.add(self)
+
+    @property
+    def held(self) -> bool:
+        return not self._file.closed
 
     def release(self) -> None:
         """Let go, and take the file away. A second call does nothing."""
@@ -61,6 +72,15 @@ class FileLocks:
                 if _is_at(file, path):
                     return FileLock(path, file)
                 file.close()  # its last holder took it away while we were opening it
+
+
+def _let_go_in_a_child() -> None:
+    for lock in list(_held):
+        lock.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_a_child)
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

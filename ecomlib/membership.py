@@ -77,8 +77,10 @@ class Membership:
         for given in (group, group if name is None else name):
             if not NAME.fullmatch(given):
                 raise BadInput(f"{given!r:.60} is no name here: use lower-case letters, digits, '-' and '_'.")
-        if not topics or not patience > 0:
-            raise BadInput(f"A consumer needs a topic and patience of more than 0 seconds, not {patience!r:.40}.")
+        if not topics:
+            raise BadInput(f"What should {group!r} read? Name a topic at least.")
+        if not patience > 0:
+            raise BadInput(f"A consumer needs patience of more than 0 seconds, not {patience!r:.40}.")
         self.folder = folder = log / "_groups" / group
         self.topics, self.name, self.clock, self.patience = topics, name, clock, patience
         self.id, self.generation = "", 0  # an id is a name with the generation at which it joined
@@ -131,7 +133,7 @@ class Membership:
             return False
         path = self._locks.folder / id
         with disk_errors(path):
-            return self.clock.now().timestamp() - path.stat().st_mtime <= self.patience
+            return abs(self.clock.now().timestamp() - path.stat().st_mtime) <= self.patience  # a clock may be put back
 
     def _join(self, roll: Roll, alive: Collection[str]) -> None:
         taken = {name_of(id) for id in alive}
@@ -183,6 +185,8 @@ class Membership:
         self._lock, self.held, self._gone = None, frozenset(), True
 
     def _must_be_here(self, error: type[LogError]) -> None:
+        if self._lock and not self._lock.held:
+            raise error(f"{name_of(self.id)} stayed in the process that this one was forked from: make a new consumer.")
         if self._gone:
             raise error(f"{name_of(self.id)} has left the group {self.folder.name!r}: make a new consumer to go on.")
 
@@ -218,7 +222,8 @@ def groups(log: FileLog) -> tuple[str, ...]:
     log.topics()  # raises where there is no log
     folder = log.folder / "_groups"
     with disk_errors(folder):
-        return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
+        found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        return tuple(name for name in found if NAME.fullmatch(name))
 
 
 def describe(log: FileLog, group: str) -> GroupState:

@@ -38,7 +38,8 @@ def flat(nested: Mapping[str, Mapping[str, Any]]) -> dict[Place, Any]:
     return {(topic, int(number)): said for topic, numbers in nested.items() for number, said in numbers.items()}
 
 
-NO_JSON = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # what a damaged file leads to
+# What a damaged file leads to.
+NO_JSON = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 def as_json(said: Any) -> bytes:

@@ -29,6 +29,7 @@ class Partition:
         self._writing = threading.Lock()
         self._syncing = threading.Lock()
         self._tail = 0, 0  # the file's size as this object saw it last, and the offset that comes there
+        self._ended = 0, 0  # the same, for whoever only looks
         self._synced = 0  # the size up to which all is safe
         self._unsafe: tuple[int, int, OSError] | None = None  # from and up to which size an fsync failed, and how
 
@@ -91,11 +92,13 @@ class Partition:
     def end(self) -> tuple[int, int]:
         """The file's size up to its last whole record or damaged line, and the offset that comes next."""
         with disk_errors(self.path):
-            tail, size, reach = self._tail, self._length(), BLOCK
+            size, reach = self._length(), BLOCK
+            tail = self._tail if size == self._tail[0] else self._ended
             while size != tail[0]:
                 base = max(size - reach, 0)
                 found = self._end_in(self._bytes(base, size - base), base)
                 if found:
+                    self._ended = found
                     return found
                 if base == 0:
                     raise LogError(f"{self.path} holds no record: it is not a log's file, or damaged all through.")

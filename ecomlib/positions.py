@@ -63,6 +63,8 @@ class Positions:
                 break
             try:
                 position = self._position(place)
+                if position == self._log.end(*place):
+                    continue
                 for record in self._log.read(place[0], position, partition=place[1], end=position + limit - len(found)):
                     found.append(record)
                     reached[place] = record.position.offset + 1

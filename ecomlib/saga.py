@@ -1,7 +1,7 @@
 """A saga: several services change together or not at all, without a transaction over them, and a crash changes nothing.
 
-Each step is an action with its compensation. What has happened stands in the log, and only the log decides what comes
-next (`story.py`): so whoever takes a saga up after a crash goes on as if there had been none.
+Each step (`steps.py`) is an action with its compensation. What has happened stands in the log, and only the log decides
+what comes next (`story.py`): so whoever takes a saga up after a crash goes on as if there had been none.
 """
 
 from __future__ import annotations
@@ -9,50 +9,18 @@ from __future__ import annotations
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from ecomlib.catalogue import Data
 from ecomlib.clock import wait, within
 from ecomlib.errors import BadInput, KeyReused, NotALog, Refused
 from ecomlib.events import Event, EventFactory
-from ecomlib.ports import Lock, Locks, Log, Retry
+from ecomlib.ports import Lock, Locks, Log
+from ecomlib.steps import Saga
 from ecomlib.story import Say, Story, Try, next_move, verdict
 
 TOPIC = "saga_log"
-Action = Callable[[str, Any], object]  # gets an idempotency key, which is the same at every attempt, and the request
-
-
-@dataclass(frozen=True)
-class Step:
-    """An action is retried, then given up. `Refused` says that it did not happen; after any other error it may have.
-
-    `limit` is how many seconds an attempt may take. One that takes longer has failed, and may still happen later.
-    """
-
-    name: str
-    action: Action
-    compensation: Action | None = None
-    pivot: bool = False  # once it is done there is no way back
-    retry: Retry = Retry()  # noqa: RUF009  (immutable)
-    limit: float = 10.0
-
-
-@dataclass(frozen=True)
-class Saga:
-    """A table of steps, done in this order, compensated in reverse. `request` is the model of what is asked for."""
-
-    name: str
-    steps: tuple[Step, ...]
-    request: type[Data] = Data
-
-    def __post_init__(self) -> None:
-        names = [step.name for step in self.steps]
-        if len(set(names)) < len(names) or sum(step.pivot for step in self.steps) != 1:
-            raise BadInput(f"The saga {self.name!r} needs steps with names of their own, and one pivot among them.")
 
 
 class SagaRunner:
@@ -74,20 +42,20 @@ class SagaRunner:
         Raises `KeyReused` where the log's saga of that id was asked for something else, and `Refused` where somebody
         runs it at this moment.
         """
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", saga_id):
-            raise BadInput(f"{saga_id!r:.60} is no saga's id: write letters, digits, '-', '_' and '.'.")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", saga_id):
+            raise BadInput(f"{saga_id!r:.60} is no saga's id: write letters, digits, '-', '_' and '.', no sign first.")
         with self._alone(saga_id):
             if saga_id not in self.stories:
                 said = {"saga_id": saga_id, "saga": self.saga.name, "request": request.to_dict()}
                 self._tell(self._new_event("saga.started", said))
-            elif self.stories[saga_id].request.to_dict() != request.to_dict():
+            elif self._known(saga_id).request.to_dict() != request.to_dict():
                 raise KeyReused(f"There is a saga {saga_id} already, for another request: give this one its own id.")
             return self._run(self.stories[saga_id])
 
     def resume(self, saga_id: str) -> Story:
         """Take up a saga that is stuck, after somebody has put right what was in its way, with new attempts."""
         with self._alone(saga_id):
-            if saga_id not in self.stories or self.stories[saga_id].outcome != "stuck":
+            if saga_id not in self.stories or self._known(saga_id).outcome != "stuck":
                 raise Refused(f"There is no saga {saga_id!r} that is stuck: only such a one is resumed.")
             self._tell(self._new_event("saga.resumed", {"saga_id": saga_id}))
             return self._run(self.stories[saga_id])
@@ -95,7 +63,7 @@ class SagaRunner:
     def recover(self, threads: int = 8) -> list[Story]:
         """Run to its end every saga that a crash left open, and return them. What another runner is at stays out."""
         self.catch_up()
-        left = [story.id for story in self.stories.values() if self._is_open(story)]
+        left = [story.id for story in list(self.stories.values()) if self._is_open(story)]
         with ThreadPoolExecutor(threads) as pool:
             return [story for story in pool.map(self._take_up, left) if story]
 
@@ -106,6 +74,12 @@ class SagaRunner:
         with lock:
             self.catch_up()  # its last runner may have ended it just now
             return self._run(self.stories[saga_id]) if self._is_open(self.stories[saga_id]) else None
+
+    def _known(self, saga_id: str) -> Story:
+        story = self.stories[saga_id]
+        if story.saga != self.saga.name:
+            raise Refused(f"The saga {saga_id} is one of {story.saga or 'nothing'!r}, not of {self.saga.name!r}.")
+        return story
 
     def _is_open(self, story: Story) -> bool:
         return story.saga == self.saga.name and story.outcome is None
@@ -164,5 +138,5 @@ class SagaRunner:
             return 0
 
     def _apply(self, event: Event) -> None:
-        saga_id = event.data.saga_id
-        self.stories.setdefault(saga_id, Story(saga_id)).apply(event)
+        if saga_id := getattr(event.data, "saga_id", None):  # the topic may hold other people's events too
+            self.stories.setdefault(saga_id, Story(saga_id)).apply(event)

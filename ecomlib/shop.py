@@ -142,7 +142,9 @@ def open_checkout(
     log = log if isinstance(log, FileLog) else FileLog(log, durability=durability)
     log.create(SAGAS, partitions=1)  # first, for it makes the folder a log
     clock = clock or SystemClock()
-    ids = new_id if seed is None else seeded_ids(f"{seed} from {log.end(SAGAS)}")  # as for a shop, none comes again
+    facts = log.end(TOPIC) if TOPIC in log.topics() else 0
+    # As for a shop: where its log ends is part of the seed, so that no id comes again.
+    ids = new_id if seed is None else seeded_ids(f"{seed} from {log.end(SAGAS)} and {facts}")
     return Checkout(
         log.folder / "_stores",
         log,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ecomlib.errors import Permanent, Refused
 from ecomlib.events import Event
-
-if TYPE_CHECKING:
-    from ecomlib.saga import Saga, Step
+from ecomlib.steps import Saga, Step
 
 Ending = Literal["completed", "compensated", "stuck"]
 Kind = Literal["step", "compensation"]
@@ -42,6 +40,7 @@ class Progress:
 
     verdict: Verdict | None = None  # None: not begun
     attempts: int = 0  # since it began, or since a person resumed the saga
+    failures: int = 0  # those of them that ended; what a crash cuts off says nothing of its chances
     doubtful: bool = False  # an attempt ended without anyone knowing whether it worked
     error: str = ""
 
@@ -97,12 +96,13 @@ class Story:
         now.verdict = "done" if verb == "done" else event.data.verdict
         now.error = event.data.reason or ""
         now.doubtful |= now.verdict in ("failed", "given up")
+        now.failures += now.verdict != "done"
         self.tried[-1] = self.tried[-1]._replace(verdict=now.verdict, error=now.error)
 
     def _begin_again(self) -> None:
         self.outcome, self.to_do = None, ""
         for now in self.progress.values():
-            now.attempts = 0
+            now.attempts = now.failures = 0
             if now.verdict in ("given up", "refused"):
                 now.verdict = "failed"
 
@@ -136,7 +136,8 @@ def _forwards(saga: Saga, story: Story) -> Try | Say:
     for step in saga.steps:
         now = story.progress["step", step.name]
         if now.verdict != "done":
-            if not _hopeless(step, now):
+            # An action that kills its runner each time must not do so for ever; what has to be done in the end may.
+            if not _hopeless(step, now, now.failures if behind_the_pivot else now.attempts):
                 return _try(step, "step", now)
             if behind_the_pivot:
                 return Say("saga.stuck", step.name, _to_do(story, [(step, now)]))
@@ -150,7 +151,7 @@ def _backwards(saga: Saga, story: Story) -> Try | Say:
     for step in reversed(saga.steps):
         now = story.progress["compensation", step.name]
         if step.compensation and story.progress["step", step.name].may_have_happened and now.verdict != "done":
-            if not _hopeless(step, now):
+            if not _hopeless(step, now, now.failures):
                 return _try(step, "compensation", now)
             left.append((step, now))  # the others are compensated all the same
     if left:
@@ -159,15 +160,15 @@ def _backwards(saga: Saga, story: Story) -> Try | Say:
 
 
 def _try(step: Step, kind: Kind, now: Progress) -> Try:
-    pause = step.retry.wait(now.attempts) if now.verdict == "failed" and now.attempts else 0.0
+    pause = step.retry.wait(now.failures) if now.verdict == "failed" and now.failures else 0.0
     return Try(step, kind, now.attempts + 1, pause)
 
 
-def _hopeless(step: Step, now: Progress) -> bool:
-    return now.verdict in ("refused", "given up") or now.attempts >= step.retry.attempts
+def _hopeless(step: Step, now: Progress, count: int) -> bool:
+    return now.verdict in ("refused", "given up") or count >= step.retry.attempts
 
 
 def _to_do(story: Story, left: list[tuple[Step, Progress]]) -> str:
     what = "compensated" if not story.forward else "done, and the saga can't go back any more"
-    failures = "; ".join(f"{step.name} ({now.error or 'every attempt was cut off'})" for step, now in left)
+    failures = "; ".join(f"{step.name} ({now.error})" for step, now in left)
     return f"Could not be {what}: {failures}. Put it right, then resume the saga {story.id}."

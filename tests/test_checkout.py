@@ -17,8 +17,8 @@ from ecomlib.catalogue import Purchase
 from ecomlib.checkout import ITEM, STEPS, Checkout
 from ecomlib.choreography import Choreography
 from ecomlib.clock import SimulatedClock
-from ecomlib.errors import BadEvent, BusFull
-from ecomlib.events import Event, EventFactory, seeded_ids
+from ecomlib.errors import BadEvent, BadInput, BusFull
+from ecomlib.events import Event
 from ecomlib.shop import TOPIC, open_checkout
 
 MONEY, STOCK, SLOTS = 500, 4, 3
@@ -103,6 +103,22 @@ class TestTheSaga:
             shop.buy(1, **{"user_id": 100, "amount": 50, **said})
         assert shop.runner.stories == {}
 
+    def test_an_order_that_is_stuck_is_resumed_when_its_cause_is_repaired(self, shop: Checkout) -> None:
+        shop.faults.fail("delivery")
+        shop.faults.fail("order compensation")
+        assert shop.buy(1, user_id=100, amount=50).outcome == "stuck"
+        shop.faults.repair()
+        assert shop.resume(1).outcome == "compensated"
+        assert shop.problems() == []
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"accounts": {"100": "abc"}}, {"stock": {ITEM: 1.5}}, {"stock": {ITEM: 10**30}}, {"slots": {"today": -1}}],
+    )
+    def test_what_can_be_no_opening_is_refused_in_a_sentence(self, tmp_path: Path, wrong: dict[str, Any]) -> None:
+        with pytest.raises(BadInput, match=r"account of 100|can't begin with"):
+            opened(tmp_path / "log", **wrong)
+
     def test_what_is_wrong_is_said(self, shop: Checkout) -> None:
         shop.buy(1, user_id=100, amount=50)
         shop.faults.fail("delivery")
@@ -110,13 +126,13 @@ class TestTheSaga:
         assert shop.buy(2, user_id=100, amount=50).outcome == "stuck"
         strange = Purchase(order_id="9", user_id="100", amount=Decimal(5), item=ITEM, quantity=1)
         shop.payments.reserve("by hand", strange)
-        assert shop.problems() == ["The saga of order 2 is stuck; in effect: payment.", "Order 9 is nobody's saga."]
+        assert shop.problems() == ["Order 2 is stuck; in effect: payment.", "Order 9 is nobody's saga."]
 
 
 class TestTheChoreography:
     @pytest.fixture
     def dance(self, shop: Checkout) -> Choreography:
-        return Choreography(shop, EventFactory("/choreography", SimulatedClock(), seeded_ids(7)))
+        return Choreography(shop)
 
     def test_serves_a_customer_wholly(self, shop: Checkout, dance: Choreography) -> None:
         dance.buy(1, user_id=100, amount=100, quantity=2)
@@ -183,10 +199,32 @@ class TestTheChoreography:
             shop.orders.create("order-1.order", bought)  # and here the process dies
             assert facts(shop) == []
         with opened(tmp_path / "log") as shop:
-            Choreography(shop, EventFactory("/choreography", SimulatedClock(), seeded_ids(7)))
+            Choreography(shop)
             shop.recover()
             shop.bus.drain()
             assert shop.delivery.sent() == {"1": "today"}
+
+    def test_who_has_said_no_says_no_to_a_second_copy_too(self, shop: Checkout, dance: Choreography) -> None:
+        for order, quantity in ((1, 4), (2, 1)):
+            dance.buy(order, user_id=100, amount=50, quantity=quantity)
+        shop.bus.drain()
+        told = [record.event for record in shop.log.read(TOPIC)]
+        paid = next(event for event in told if event.type == "payment.reserved" and event.data.order_id == "2")
+        assert shop.orders.orders() == {"1": "created", "2": "cancelled"}
+        first = next(event.data for event in told if event.type == "order.created")
+        shop.inventory.restore("by hand", Purchase.model_validate(first.to_dict()))  # now there would be enough
+        shop.bus.publish(paid)  # the outbox promises at least once
+        shop.bus.drain()
+        assert shop.delivery.sent() == {"1": "today"}
+        assert facts(shop).count("inventory.refused 2") == 1
+
+    def test_the_same_seed_makes_no_id_twice(self, tmp_path: Path) -> None:
+        for order in (1, 2):
+            with opened(tmp_path / "log") as shop:
+                Choreography(shop).buy(order, user_id=100, amount=50)
+                shop.bus.drain()
+                ids = [record.event.id for record in shop.log.read(TOPIC)]
+        assert len(ids) == len(set(ids)) == 8
 
     def test_a_handler_that_dies_after_its_work_does_it_once(self, shop: Checkout, dance: Choreography) -> None:
         for step in ("payment", "inventory", "delivery"):

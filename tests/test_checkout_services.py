@@ -21,7 +21,6 @@ from ecomlib.services.inventory import InventoryService
 from ecomlib.services.order_book import OrderBook
 from ecomlib.services.participant import Participant
 from ecomlib.services.payments import PaymentService
-from ecomlib.services.store import StoreError
 
 NEW_EVENT = EventFactory("/shop", SimulatedClock(), seeded_ids("checkout"))
 MEMORY = ":memory:"
@@ -220,7 +219,7 @@ class TestTheInventory:
             inventory.deduct("k1", purchase(1, item="cake"))
 
     def test_starts_with_no_less_than_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreError, match="left >= 0"):
+        with pytest.raises(BadInput, match="The inventory service can't begin with -1 of 'coffee'"):
             InventoryService(tmp_path / "inventory.db", NEW_EVENT, {"tea": 1, "coffee": -1})
         with InventoryService(tmp_path / "inventory.db", NEW_EVENT) as inventory:
             assert inventory.stock() == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from ecomlib.cli import main
 from ecomlib.clock import SimulatedClock
 from ecomlib.events import Event
+from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
 from ecomlib.shop import open_checkout
 from tests.conftest import ROOT
@@ -330,7 +332,7 @@ def test_whichever_step_fails_nothing_stays_done_and_the_next_order_is_served(
     assert door("saga", "--fail", step, "--log", log, "--json").json["outcome"] == "compensated"
     assert door("saga", "--log", log, "--json").json["outcome"] == "completed"
     recovered = door("saga", "--recover", "--log", log, "--json").json
-    assert recovered == {"recovered": 0, "sagas": [], "stuck": [], "problems": []}
+    assert recovered == {"recovered": 0, "sagas": [], "stuck": [], "running": [], "problems": []}
 
 
 def test_a_step_that_is_none_is_refused_with_the_real_ones(door: Door) -> None:
@@ -343,7 +345,7 @@ def test_a_saga_tells_a_person_what_it_did(door: Door) -> None:
     assert door("saga", "--fail", "delivery").code == 0
     assert "✗ delivery   request: delivery failed on purpose" in door.out
     assert "↶ ✓ payment    cancel" in door.out
-    assert "The saga is compensated." in door.out
+    assert "The saga order-1 is compensated." in door.out
 
 
 def test_what_a_kill_left_open_is_ended_by_recover(door: Door, tmp_path: Path) -> None:
@@ -371,6 +373,79 @@ def test_a_stuck_saga_says_what_a_person_must_do_and_is_no_success(door: Door, t
         assert shop.buy(1, user_id=100, amount=50).outcome == "stuck"
     assert door("saga", "--recover", "--log", tmp_path / "log").code == 1
     assert "Put it right, then resume the saga order-1" in door.out
+    assert f"Resume it with: ecomlib saga --resume order-1 --log {tmp_path / 'log'}" in door.out
+    said = door("saga", "--resume", "order-1", "--log", tmp_path / "log", "--json").json
+    assert (said["outcome"], said["steps"][-1]["command"]) == ("compensated", "cancel")
+    assert door("saga", "--recover", "--log", tmp_path / "log", "--json").json["problems"] == []
+
+
+@pytest.mark.parametrize("saga", ["order-1", "order-99", ""])
+def test_only_a_saga_that_is_stuck_can_be_resumed(door: Door, tmp_path: Path, saga: str) -> None:
+    door("saga", "--log", tmp_path / "log")
+    assert door("saga", "--resume", saga, "--log", tmp_path / "log").code in (1, 2)
+    assert "Traceback" not in door.err
+    assert door.err.strip()
+    assert door("saga", "--resume", "order-1", "--recover", "--log", tmp_path / "log").code == 2
+
+
+def test_each_of_many_commands_at_once_has_an_order_of_its_own(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with open_checkout(log):  # so that they meet at the orders, not at the making of the log
+        pass
+    running = [
+        subprocess.Popen(command("saga", "--json", "--log", str(log)), stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [json.loads(one.communicate(timeout=60)[0]) for one in running]
+    assert sorted(one["order_id"] for one in said) == ["1", "2", "3", "4"]
+    assert {one["outcome"] for one in said} == {"completed"}
+
+
+def test_a_saga_of_a_log_whose_databases_are_gone_is_not_taken_for_a_new_one(door: Door, tmp_path: Path) -> None:
+    door("saga", "--log", tmp_path / "log")
+    shutil.rmtree(tmp_path / "log" / "_stores")
+    assert door("saga", "--log", tmp_path / "log", "--json").json["order_id"] == "2"
+    assert door("saga", "--recover", "--log", tmp_path / "log").code == 1
+    assert "Order 1 is completed; in effect: nothing." in door.out
+
+
+def test_other_peoples_sagas_and_events_in_the_log_are_left_alone(door: Door, tmp_path: Path) -> None:
+    with FileLog(tmp_path / "log") as log:
+        log.append("saga_log", Event("coffee.spilled", {"where": "here"}))
+        log.append("saga_log", Event("saga.completed", {"saga_id": "half"}))
+        log.append("saga_log", Event("saga.started", {"saga_id": "trip", "saga": "travel", "request": {"to": "Lviv"}}))
+    said = door("saga", "--recover", "--log", tmp_path / "log", "--json").json
+    assert said == {"recovered": 0, "sagas": [], "stuck": [], "running": [], "problems": []}
+    assert door("saga", "--resume", "trip", "--log", tmp_path / "log").code == 1
+    assert "The saga trip is one of 'travel', not of 'checkout'." in door.err
+
+
+def test_a_saga_that_another_process_runs_is_no_problem(door: Door, tmp_path: Path) -> None:
+    with open_checkout(tmp_path / "log") as shop:
+        shop.log.append(
+            "saga_log",
+            Event("saga.started", {"saga_id": "order-9", "saga": "checkout", "request": {"order_id": "9"}}),
+        )
+        lock = FileLocks(tmp_path / "log" / "_sagas").take("order-9")
+        assert lock
+        with lock:
+            said = door("saga", "--recover", "--log", tmp_path / "log", "--json").json
+            assert (said["running"], said["problems"]) == (["order-9"], [])
+            assert "order-9 is being run by somebody else." in door("saga", "--recover", "--log", tmp_path / "log").out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_without_our_signs_costs_no_result(tmp_path: Path, encoding: str) -> None:
+    for more in ([], ["--json"]):
+        run = subprocess.run(
+            command("saga", "--fail", "inventory", *more),
+            cwd=tmp_path,
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            timeout=60,
+        )
+        assert (run.returncode, run.stderr) == (0, b"")
+        assert b"compensated" in run.stdout
 
 
 def test_recovering_makes_no_log_where_none_is(door: Door, tmp_path: Path) -> None:
@@ -400,6 +475,24 @@ def test_the_groups_of_a_log_with_their_offsets_and_lag(door: Door, tmp_path: Pa
     assert {row["member"] for row in said} == {"consumer-1"}
     assert door("log", "groups", "--log", tmp_path / "log").code == 0
     assert "email_service  orders/0: committed" in door.out
+
+
+def test_a_group_whose_offsets_are_damaged_hides_no_other(door: Door, tmp_path: Path) -> None:
+    with FileLog(tmp_path / "log") as log:
+        log.append("orders", Event("order.created", {"order_id": 1, "amount": 5}))
+        for group in ("analytics", "email"):
+            with log.consumer(group, "orders") as consumer:
+                consumer.poll()
+                consumer.commit()
+    (tmp_path / "log" / "_groups" / ".DS_Store").write_bytes(b"of another program")
+    (tmp_path / "log" / "_groups" / "analytics" / "offsets.json").write_text("{")
+    assert door("log", "groups", "--log", tmp_path / "log").code == 1
+    assert "email  orders/0: committed 1 of 1, lag 0" in door.out
+    assert "analytics: " in door.out
+    assert "is damaged" in door.out
+    assert door("log", "groups", "--log", tmp_path / "log", "--json").code == 1
+    said = json.loads(door.out)
+    assert (said["groups"][0]["group"], len(said["damaged"])) == ("email", 1)
 
 
 def test_a_log_that_nobody_reads_has_no_groups(door: Door, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from ecomlib.errors import AlreadySubscribed, BadInput, BadOffset, DamagedRecord
 from ecomlib.groups import GroupConsumer
 from ecomlib.log import FileLog
 from ecomlib.membership import GroupState, Member, describe, groups, lags
+from ecomlib.partition import Partition
 from ecomlib.ports import Consumer, Lag, Log, Record, Start
 from ecomlib.services.analytics import Analytics
 from ecomlib.shop import Shop
@@ -173,7 +176,7 @@ def test_a_name_that_can_be_no_folder_is_refused(log: FileLog, group: str) -> No
 
 
 def test_what_makes_no_consumer_is_refused(log: FileLog) -> None:
-    with pytest.raises(BadInput, match="needs a topic"):
+    with pytest.raises(BadInput, match="What should 'email' read"):
         log.consumer("email")
     with pytest.raises(BadInput, match="patience of more than 0 seconds, not -1"):
         log.consumer("email", "orders", patience=-1)
@@ -449,6 +452,49 @@ def test_a_damaged_record_is_said_after_what_comes_before_it_and_holds_up_no_oth
 # --- the members' file ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here: use Linux or macOS")
+def test_a_forked_child_is_no_second_copy_of_a_member(log: FileLog) -> None:
+    """In a process of its own, for this one has threads."""
+    program = (
+        "import os, sys\n"
+        "from ecomlib.errors import LogError\n"
+        "from ecomlib.log import FileLog\n"
+        "consumer = FileLog(sys.argv[1]).consumer('email', 'orders')\n"
+        "if os.fork() == 0:\n"
+        "    try:\n"
+        "        consumer.poll()\n"
+        "    except LogError as error:\n"
+        "        print(error, flush=True)\n"
+        "    consumer.close()\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "print(len(consumer.poll()))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program, log.folder], capture_output=True, text=True, timeout=60)
+    assert said.stdout.splitlines() == [
+        "consumer-1 stayed in the process that this one was forked from: make a new consumer.", "9",
+    ], said.stderr  # fmt: skip
+
+
+def test_a_member_that_hangs_counts_as_dead_also_after_the_clock_was_put_back(log: FileLog) -> None:
+    hangs = log.consumer("email", "orders", clock=SimulatedClock(datetime(2026, 1, 5, 12, tzinfo=UTC)))
+    other = log.consumer("email", "orders", clock=SimulatedClock(datetime(2026, 1, 5, 11, tzinfo=UTC)))
+    other.poll()
+    assert len(other.assigned) == 3
+    with pytest.raises(StaleCommit):
+        hangs.commit()
+
+
+def test_an_idle_poll_does_not_read_the_partitions_again(log: FileLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = log.consumer("email", "orders")
+    consumer.poll()
+    read: list[object] = []
+    monkeypatch.setattr(Partition, "_bytes", lambda *asked: read.append(asked))
+    monkeypatch.setattr(Partition, "_pieces_from", lambda *asked: read.append(asked))
+    assert consumer.poll() == []
+    assert read == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -458,6 +504,7 @@ def test_a_damaged_record_is_said_after_what_comes_before_it_and_holds_up_no_oth
         b"[]",
         b'{"generation": "x", "members": {}, "held": {}}',
         b'{"generation": 1, "members": {"a.1": 5}, "held": {}}',
+        b'{"generation": 1e999, "members": {}, "held": {}}',
         b'{"generation": 1, "members": {}, "held": {"orders": {"0": ["a"]}}}',
     ],
 )

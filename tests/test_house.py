@@ -43,6 +43,7 @@ FLOORS: tuple[set[str], ...] = (
         "shop",
         "saga",
         "story",
+        "steps",
         "checkout",
         "choreography",
         "services",

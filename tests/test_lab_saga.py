@@ -91,7 +91,7 @@ def test_a_runner_that_dies_after_the_charge_never_charges_twice(desk: SagaDesk)
     assert str(desk.message) == (
         "✗ The runner died at payment, after its work, before the log. Its files are all that is left: recover."
     )
-    assert desk.problems() == ["The saga of order 1 is open; in effect: order, payment."]
+    assert desk.problems() == ["Order 1 is open; in effect: order, payment."]
     assert what(desk) == ["order ✓", "payment ?", "killed"]
     assert [kept.taken for kept in desk.kept()] == ["50.00", "0", "0"]
     assert conserved(desk)
@@ -364,7 +364,7 @@ def test_every_place_can_be_chosen_in_the_panel(panel: SagaPanel) -> None:
 def test_the_page_shows_the_half_done_state_and_then_that_all_is_well(panel: SagaPanel) -> None:
     panel.crash()
     panel.buy()
-    assert "✗  The saga of order 1 is open; in effect: order, payment." in page(panel)
+    assert "✗  Order 1 is open; in effect: order, payment." in page(panel)
     assert re.search(r"money: customer, shop\s+450.00\s+50.00\s+500.00 ✓", re.sub(r" +", " ", page(panel)))
     panel.recover()
     assert "Money and stock are conserved" in page(panel)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -77,6 +79,33 @@ def test_a_lock_dies_with_its_process(locks: FileLocks) -> None:
     assert lock
     other = subprocess.run(command, input="\n", capture_output=True, text=True, timeout=LIMIT)
     assert other.stdout == "taken\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here: use Linux or macOS")
+def test_a_forked_child_does_not_hold_its_parents_lock(locks: FileLocks) -> None:
+    """In a process of its own, for this one has threads: it dies, and its child lives on."""
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from ecomlib.locks import FileLocks\n"
+        "lock = FileLocks(Path(sys.argv[1])).take('shop')\n"
+        "if os.fork() == 0:\n"
+        "    sys.stdout.write(f'{lock.held}\\n'); sys.stdout.flush()\n"
+        "    sys.stdin.read()\n"
+        "else:\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(locks.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == "False\n"
+        assert parent.wait(LIMIT) == -signal.SIGKILL
+        taken = locks.take("shop")
+        assert taken
+        taken.release()
+        assert parent.stdin
+        parent.stdin.close()  # the child ends too
 
 
 def test_of_many_threads_that_take_and_release_one_holds_it_at_a_time(locks: FileLocks) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 import time
@@ -22,7 +23,8 @@ from ecomlib.events import Event, EventFactory
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
 from ecomlib.ports import Position, Retry
-from ecomlib.saga import TOPIC, Saga, SagaRunner, Step
+from ecomlib.saga import TOPIC, SagaRunner
+from ecomlib.steps import Saga, Step
 from ecomlib.story import Story
 
 LIMIT = 20.0  # seconds
@@ -294,11 +296,51 @@ def test_two_steps_of_one_name_are_refused() -> None:
         Saga("test", (Step("a", print, pivot=True), Step("a", print)))
 
 
-@pytest.mark.parametrize("saga_id", ["", "a/b", "..\n", "x" * 101, "é"])
+@pytest.mark.parametrize("saga_id", ["", "a/b", "..\n", "..", ".s1", "x" * 101, "é"])
 def test_an_id_that_is_none_is_refused(saga_id: str, world: World, log: FileLog) -> None:
     with pytest.raises(BadInput, match="is no saga's id"):
         a_runner(world.saga("order", pivot="order"), log).start(saga_id, REQUEST)
     assert not log.folder.exists() or TOPIC not in log.topics()
+
+
+def test_a_compensation_that_a_kill_cuts_off_is_begun_again_however_often(world: World, log: FileLog) -> None:
+    world.plans["payment", "step"] = ["refuses"]
+    world.plans["order", "compensation"] = ["dies before", "dies after", "dies before", "dies before", "dies after"]
+    saga = world.saga("order", "payment", pivot="payment", retry=Retry(2, 0.0))
+    with pytest.raises(Died):
+        a_runner(saga, log).start("s1", REQUEST)
+    for _ in range(4):
+        with pytest.raises(Died):
+            a_runner(saga, log).recover()
+    (story,) = a_runner(saga, log).recover()
+    assert (story.outcome, world.done) == ("compensated", set())
+    assert story.tried[-1].attempt == 6
+
+
+def test_what_comes_behind_the_pivot_is_begun_again_however_often_a_kill_cuts_it_off(
+    world: World, log: FileLog
+) -> None:
+    world.plans["thanks", "step"] = ["dies before"] * 4
+    saga = world.saga("payment", "thanks", pivot="payment", retry=Retry(2, 0.0))
+    with pytest.raises(Died):
+        a_runner(saga, log).start("s1", REQUEST)
+    for _ in range(3):
+        with pytest.raises(Died):
+            a_runner(saga, log).recover()
+    assert [story.outcome for story in a_runner(saga, log).recover()] == ["completed"]
+
+
+def test_an_action_that_kills_its_runner_each_time_does_not_do_so_for_ever(world: World, log: FileLog) -> None:
+    world.plans["payment", "step"] = ["dies before"] * 9
+    saga = world.saga("order", "payment", pivot="payment", retry=Retry(3, 0.0))
+    with pytest.raises(Died):
+        a_runner(saga, log).start("s1", REQUEST)
+    for _ in range(2):
+        with pytest.raises(Died):
+            a_runner(saga, log).recover()
+    (story,) = a_runner(saga, log).recover()
+    assert (story.outcome, story.reason) == ("compensated", "every attempt was cut off")
+    assert "payment compensation" in world.calls
 
 
 # --- several runners --------------------------------------------------------------------------------------------
@@ -346,6 +388,44 @@ def test_sagas_of_another_table_are_left_to_their_own_runner(log: FileLog, world
         a_runner(world.saga("order", pivot="order"), log).start("s1", REQUEST)
     other = Saga("returns", (Step("parcel", print, pivot=True),))
     assert a_runner(other, log).recover() == []
+    with pytest.raises(Refused, match="The saga s1 is one of 'test', not of 'returns'"):
+        a_runner(other, log).start("s1", REQUEST)
+    with pytest.raises(Refused, match="The saga s1 is one of 'test', not of 'returns'"):
+        a_runner(other, log).resume("s1")
+
+
+def test_a_saga_may_be_the_first_thing_in_a_new_folder(tmp_path: Path, world: World) -> None:
+    with FileLog(tmp_path / "log") as log:
+        locks = FileLocks(log.folder / "_sagas")  # made before the log itself
+        runner = SagaRunner(world.saga("order", pivot="order"), log, locks, EventFactory("/saga", SimulatedClock()))
+        assert runner.start("s1", REQUEST).outcome == "completed"
+
+
+def test_recover_and_start_may_be_called_from_many_threads_at_once(log: FileLog) -> None:
+    steps = (Step("order", lambda key, request: None, pivot=True),)
+    runner = a_runner(Saga("test", steps), log)
+    errors: list[BaseException] = []
+
+    def work(name: int) -> None:
+        try:
+            for n in range(20):
+                runner.start(f"s{name}-{n}", REQUEST)
+                runner.recover(threads=1)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []
+    assert len(runner.stories) == 120
 
 
 def test_a_log_that_can_not_be_written_leaves_the_saga_open_and_recover_takes_it_up(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from ecomlib.services.participant import Participant
 
 
 class OrderBook(Participant):
-    """It keeps nothing but the latest fact of each order."""
+    """It keeps the latest fact of each order, and the numbers that it has given out."""
 
     name, action, compensation = "order", "order.created", "order.cancelled"
+    schema = "CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY)"
 
     def create(self, key: str, purchase: Purchase, *, cause: Event | None = None) -> Event:
         """Raises `Refused` for an order that was created or cancelled before."""
@@ -26,5 +27,10 @@ class OrderBook(Participant):
         return {order_id: type.removeprefix("order.") for order_id, type in rows}
 
     def next_number(self) -> int:
-        """The whole number after the highest that an order has. It is not held for you: `create` decides."""
-        return 1 + max((int(order_id) for order_id in self.orders() if order_id.isdecimal()), default=0)
+        """A number that no order has, and that nobody else is given."""
+        with self.store.transaction() as connection:
+            orders = [row[0] for row in connection.execute("SELECT order_id FROM orders")]
+            (given,) = connection.execute("SELECT coalesce(max(number), 0) FROM numbers").fetchone()
+            number = 1 + max([given, *(int(order_id) for order_id in orders if order_id.isdecimal())])
+            connection.execute("INSERT INTO numbers VALUES (?)", (number,))
+            return int(number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ecomlib.catalogue import Purchase
-from ecomlib.errors import Refused
+from ecomlib.errors import BadInput, Refused
 from ecomlib.events import Event, EventFactory
 from ecomlib.ports import Bus, Durability
 from ecomlib.services.store import Store
@@ -36,7 +36,13 @@ class Participant:
         *,
         durability: Durability = "batch",
     ) -> None:
-        """`opening` is what the table holds at first; it is ignored where the table holds something already."""
+        """`opening` is what the table holds at first; it is ignored where the table holds something already.
+
+        Raises `BadInput` for what is no whole number from 0.
+        """
+        for thing, number in opening.items():
+            if type(number) is not int or not 0 <= number < 2**53:
+                raise BadInput(f"The {self.name} service can't begin with {number!r:.40} of {thing!r:.40}.")
         orders = "CREATE TABLE IF NOT EXISTS orders (order_id TEXT PRIMARY KEY, type TEXT NOT NULL, fact TEXT NOT NULL)"
         self._new_event = new_event
         self.store = Store(store_path, f"{orders};{self.schema}", durability=durability)
@@ -63,7 +69,7 @@ class Participant:
         """`work` changes the tables, and returns what the fact says beside the purchase; or it raises `Refused`."""
 
         def change(connection: sqlite3.Connection) -> Event:
-            latest = _latest(connection, purchase.order_id)
+            latest = self._latest(connection, purchase.order_id)
             if latest:
                 raise Refused(f"Order {purchase.order_id} has its {latest.type} already: no {self.action} comes after.")
             fact = self._new_event(self.action, {**purchase.to_dict(), **work(connection)}, cause=cause)
@@ -82,7 +88,7 @@ class Participant:
         """`work` undoes the fact that it is given, or nothing, and returns what the new fact says beside the order."""
 
         def change(connection: sqlite3.Connection) -> Event:
-            latest = _latest(connection, purchase.order_id)
+            latest = self._latest(connection, purchase.order_id)
             undone = work(connection, latest if latest and latest.type == self.action else None)
             fact = self._new_event(self.compensation, {"order_id": purchase.order_id, **undone}, cause=cause)
             connection.execute(
@@ -94,10 +100,25 @@ class Participant:
 
         return self.store.once(key, purchase, change, operation=self.compensation)
 
+    def refuse(self, key: str, purchase: Purchase, reason: str, *, cause: Event | None = None) -> Event:
+        """Make a refusal a fact, for those who can't be told by an error. No action of that order comes after it."""
+
+        def change(connection: sqlite3.Connection) -> Event:
+            fact = self._new_event(f"{self.name}.refused", {**purchase.to_dict(), "reason": reason}, cause=cause)
+            row = (purchase.order_id, fact.type, fact.to_json())
+            connection.execute("INSERT INTO orders VALUES (?, ?, ?) ON CONFLICT (order_id) DO NOTHING", row)
+            return fact
+
+        return self.store.once(key, purchase, change, operation=f"{self.name}.refused")
+
+    def _latest(self, connection: sqlite3.Connection, order_id: str) -> Event | None:
+        row = connection.execute("SELECT fact FROM orders WHERE order_id = ?", (order_id,)).fetchone()
+        return self.store.event(row[0]) if row else None
+
     def _in_effect(self) -> list[Event]:
         """The facts of the actions that were not compensated, by the order of their orders."""
         rows = self.store.read("SELECT fact FROM orders WHERE type = ? ORDER BY rowid", self.action)
-        return [Event.from_json(fact) for (fact,) in rows]
+        return [self.store.event(fact) for (fact,) in rows]
 
     def _kept(self) -> dict[str, int]:
         return dict(self.store.read(f"SELECT * FROM {self.table} ORDER BY rowid"))
@@ -114,8 +135,3 @@ class Participant:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _latest(connection: sqlite3.Connection, order_id: str) -> Event | None:
-    row = connection.execute("SELECT fact FROM orders WHERE order_id = ?", (order_id,)).fetchone()
-    return Event.from_json(row[0]) if row else None

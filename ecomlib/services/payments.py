@@ -34,7 +34,7 @@ class PaymentService(Participant):
         self,
         store_path: Path | str,
         new_event: EventFactory,
-        accounts: Mapping[str, Decimal | int | str] = {},
+        accounts: Mapping[str, Decimal | int | float | str] = {},
         *,
         durability: Durability = "batch",
     ) -> None:
@@ -80,7 +80,7 @@ def _move(connection: sqlite3.Connection, amount: Decimal, giver: str, taker: st
         connection.execute("UPDATE accounts SET cents = cents + ? WHERE owner = ?", (cents, owner))
 
 
-def _opening(owner: str, amount: Decimal | int | str) -> int:
+def _opening(owner: str, amount: Decimal | int | float | str) -> int:
     try:
         return _cents(_MONEY.validate_python(amount))
     except ValidationError as error:

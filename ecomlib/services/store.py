@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ecomlib.catalogue import Data
-from ecomlib.errors import EcomlibError, KeyReused
+from ecomlib.errors import BadEvent, EcomlibError, KeyReused
 from ecomlib.events import Event
 from ecomlib.ports import Bus, Durability
 
@@ -73,7 +73,7 @@ class Store:
             if known and known[0] != asked:
                 raise KeyReused(f"The key {key!r} belongs to another request: give each request a key of its own.")
             if known:
-                return Event.from_json(known[1])
+                return self.event(known[1])
             fact = change(connection)
             connection.execute("INSERT INTO requests VALUES (?, ?, ?)", (key, asked, fact.to_json()))
             connection.execute("INSERT INTO outbox (event) VALUES (?)", (fact.to_json(),))
@@ -90,7 +90,7 @@ class Store:
         with self._relaying:
             while waiting := self.read("SELECT number, event FROM outbox ORDER BY number LIMIT 100"):
                 for number, text in waiting:
-                    bus.publish(Event.from_json(text))
+                    bus.publish(self.event(text))
                     with self.transaction(safe=False) as connection:  # lost with the machine, it is published again
                         connection.execute("DELETE FROM outbox WHERE number = ?", (number,))
                     published += 1
@@ -98,7 +98,14 @@ class Store:
 
     def pending(self) -> list[Event]:
         """What waits in the outbox, oldest first."""
-        return [Event.from_json(text) for (text,) in self.read("SELECT event FROM outbox ORDER BY number")]
+        return [self.event(text) for (text,) in self.read("SELECT event FROM outbox ORDER BY number")]
+
+    def event(self, text: str) -> Event:
+        """An event as it stands in a table. Raises `StoreError` where it can't be read."""
+        try:
+            return Event.from_json(text)
+        except BadEvent as error:
+            raise StoreError(f"The database {self.path} is damaged: {error}") from error
 
     def read(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a query, as of the latest commit."""

@@ -7,6 +7,7 @@ import json
 from heapq import merge
 from typing import Any
 
+from ecomlib.errors import LogError
 from ecomlib.log import FileLog
 from ecomlib.membership import describe, groups, lags
 from ecomlib.settings import Settings
@@ -45,14 +46,23 @@ def log_tail(options: argparse.Namespace, settings: Settings) -> Result:
 def log_groups(options: argparse.Namespace, settings: Settings) -> Result:
     """Looks without joining: no partition changes hands."""
     with FileLog(log_folder(options)) as log:
-        rows = []
+        rows, troubles = [], []
         for group in groups(log):
-            holders = {place: member.name for member in describe(log, group).members for place in member.assigned}
-            for lag in lags(log, group):
-                row = {**lag._asdict(), "lag": lag.lag, "member": holders.get((lag.topic, lag.partition))}
-                rows.append({"group": group, **row})
-    text = "\n".join(map(_line, rows))
-    return Result({"groups": rows}, text or "No group has read this log yet.")
+            try:
+                rows += _rows(log, group)
+            except LogError as error:  # which hides no other group
+                troubles.append(f"{group}: {error}")
+    data = {"groups": rows} | ({"damaged": troubles} if troubles else {})
+    text = "\n".join([*map(_line, rows), *troubles])
+    return Result(data, text or "No group has read this log yet.", failed=bool(troubles))
+
+
+def _rows(log: FileLog, group: str) -> list[dict[str, Any]]:
+    holders = {place: member.name for member in describe(log, group).members for place in member.assigned}
+    return [
+        {"group": group, **lag._asdict(), "lag": lag.lag, "member": holders.get((lag.topic, lag.partition))}
+        for lag in lags(log, group)
+    ]
 
 
 def _line(row: dict[str, Any]) -> str:

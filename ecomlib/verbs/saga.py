@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ecomlib.checkout import ITEM, Checkout
+from ecomlib.checkout import Checkout
 from ecomlib.errors import EcomlibError
 from ecomlib.log import FileLog
 from ecomlib.settings import Settings
@@ -17,8 +17,8 @@ from ecomlib.verbs.common import Result, log_folder
 
 
 def saga(options: argparse.Namespace, settings: Settings) -> Result:
-    """One more order, or what a crash left."""
-    if options.recover:
+    """One more order, or the end of what a crash left open, or of what is stuck."""
+    if options.recover or options.resume is not None:
         with FileLog(log_folder(options)) as log:
             log.topics()  # what is no log is refused, and not made into one
     with tempfile.TemporaryDirectory() as folder, _opened(options.log or Path(folder), settings) as checkout:
@@ -26,32 +26,45 @@ def saga(options: argparse.Namespace, settings: Settings) -> Result:
             checkout.faults.fail(options.fail)
         try:
             if options.recover:
-                return _recovered(checkout)
-            number = checkout.orders.next_number()
-            story = checkout.buy(number, user_id=100, amount=100, quantity=2)
+                return _recovered(checkout, options.log)
+            resumed = options.resume is not None
+            story = checkout.runner.resume(options.resume) if resumed else _next_order(checkout)
         except KeyboardInterrupt:
-            kept = f"End it with: ecomlib saga --recover --log {options.log}" if options.log else "Its log is gone too."
-            raise EcomlibError(f"Stopped in the middle of a saga. {kept}") from None
-        lines = [f"Order {number}: 2 {ITEM}s for 100.00", *_lines(checkout, story)]
-        return Result(_told(checkout, story), "\n".join(lines), failed=story.outcome == "stuck")
+            kept = f"What is open is ended by: ecomlib saga --recover --log {options.log}"
+            raise EcomlibError(f"Stopped. {kept if options.log else 'Nothing was kept.'}") from None
+        return Result(_told(checkout, story), "\n".join(_lines(checkout, story)), failed=story.outcome == "stuck")
 
 
 def _opened(folder: Path, settings: Settings) -> Checkout:
     return open_checkout(folder, durability=settings.durability)
 
 
-def _recovered(checkout: Checkout) -> Result:
+def _next_order(checkout: Checkout) -> Story:
+    checkout.runner.catch_up()
+    number = checkout.orders.next_number()
+    while f"order-{number}" in checkout.runner.stories:  # as where the databases are gone, and the log is not
+        number = checkout.orders.next_number()
+    return checkout.buy(number, user_id=100, amount=100, quantity=2)
+
+
+def _recovered(checkout: Checkout, folder: Path) -> Result:
     stories = checkout.recover()
-    stuck = [s for s in checkout.runner.stories.values() if s.outcome == "stuck"]
-    lines = [line for story in stories for line in (f"{story.id}:", *_lines(checkout, story))]
+    known = [story for story in checkout.runner.stories.values() if story.saga == checkout.saga.name]
+    stuck = [story for story in known if story.outcome == "stuck"]
+    running = [story.id for story in known if story.outcome is None]  # somebody else is at them, and not done yet
+    problems = [] if running else checkout.problems()
+    lines = [line for story in stories for line in _lines(checkout, story)] or ["No saga was open."]
     lines += [f"{story.id} is stuck. {story.reason}" for story in stuck if story not in stories]
+    lines += [f"Resume it with: ecomlib saga --resume {story.id} --log {folder}" for story in stuck]
+    lines += [f"{saga_id} is being run by somebody else." for saga_id in running] + problems
     data = {
         "recovered": len(stories),
         "sagas": [_told(checkout, story) for story in stories],
         "stuck": [story.id for story in stuck],
-        "problems": checkout.problems(),
+        "running": running,
+        "problems": problems,
     }
-    return Result(data, "\n".join(lines) or "No saga was open.", failed=bool(stuck or data["problems"]))
+    return Result(data, "\n".join(lines), failed=bool(stuck or problems))
 
 
 def _told(checkout: Checkout, story: Story) -> dict[str, Any]:
@@ -77,7 +90,13 @@ def _lines(checkout: Checkout, story: Story) -> list[str]:
         f"{f': {t.error}' if t.error else ''}"
         for t in story.tried
     ]
-    return [*lines, f"The saga is {story.outcome}.{f' {story.reason}' if story.outcome == 'stuck' else ''}"]
+    asked = story.request
+    begun = f"Order {asked.order_id}: {asked.quantity} of {asked.item!r} for {asked.amount}, user {asked.user_id}"
+    return [
+        begun,
+        *lines,
+        f"The saga {story.id} is {story.outcome}.{f' {story.reason}' if story.outcome == 'stuck' else ''}",
+    ]
 
 
 def _command(checkout: Checkout, tried: Tried) -> str:

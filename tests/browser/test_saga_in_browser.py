@@ -49,7 +49,7 @@ def test_a_saga_is_bought_killed_and_recovered_by_click(theme: str, lab: Lab, op
     notebook.find("crash").click()
     notebook.wait("plans", "✗ the runner will die at payment, after its work, before the log")
     click(notebook, "buy-one", "✗ The runner died at payment")
-    notebook.wait("sound", "✗ The saga of order 3 is open; in effect: order, payment.")
+    notebook.wait("sound", "✗ Order 3 is open; in effect: order, payment.")
     assert "350.00\t150.00\t500.00 ✓" in notebook.text("kept")
     assert notebook.name_of_picture().endswith("payment, attempt 1: in doubt; killed.")
     notebook.shot(f"saga-killed-{theme}")

@@ -18,7 +18,8 @@ from ecomlib.lab.saga_desk import SagaDesk
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
 from ecomlib.ports import Retry
-from ecomlib.saga import Action, Saga, SagaRunner, Step
+from ecomlib.saga import SagaRunner
+from ecomlib.steps import Action, Saga, Step
 
 # --- 06.1: the way back ---------------------------------------------------------------------------------------
 
