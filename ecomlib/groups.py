@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class GroupConsumer(AbstractContextManager["GroupConsumer"]):
     """A member of a group (`ports.Consumer`); it joins, and takes what partitions are free, when it is made.
 
-    Where nothing is committed yet it goes on from `start`. Who has not polled for `patience` seconds by the group's
+    Where nothing is committed yet it goes on from `start`: with "end", records that come before the group's first
+    commit in a partition may be given to nobody. Who has not polled for `patience` seconds by the group's
     clock counts as dead, as by Kafka's `max.poll.interval.ms` of five minutes (Kafka documentation, consumer configs):
     others get the partitions, commits are refused, and the next poll joins anew.
     """

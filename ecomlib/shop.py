@@ -140,11 +140,12 @@ def open_checkout(
     Without a seed its ids are nobody else's. `more` is what `Checkout` takes. Closing it closes the log too.
     """
     log = log if isinstance(log, FileLog) else FileLog(log, durability=durability)
-    log.create(SAGAS, partitions=1)  # first, for it makes the folder a log
+    if not (log.folder / SAGAS).exists():
+        log.create(SAGAS, partitions=1)  # first, for it makes the folder a log
     clock = clock or SystemClock()
-    facts = log.end(TOPIC) if TOPIC in log.topics() else 0
     # As for a shop: where its log ends is part of the seed, so that no id comes again.
-    ids = new_id if seed is None else seeded_ids(f"{seed} from {log.end(SAGAS)} and {facts}")
+    ends = [log.end(topic, n) for topic, partitions in log.topics().items() for n in range(partitions)]
+    ids = new_id if seed is None else seeded_ids(f"{seed} from {ends}")
     return Checkout(
         log.folder / "_stores",
         log,

@@ -19,6 +19,8 @@ from ecomlib.choreography import Choreography
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadEvent, BadInput, BusFull
 from ecomlib.events import Event
+from ecomlib.log import FileLog
+from ecomlib.saga import TOPIC as SAGAS
 from ecomlib.shop import TOPIC, open_checkout
 
 MONEY, STOCK, SLOTS = 500, 4, 3
@@ -259,3 +261,17 @@ def test_whatever_fails_money_stock_and_slots_are_conserved(
             if story.outcome == "stuck":
                 shop.runner.resume(story.id)
         assert shop.problems() == []
+
+
+def test_a_checkout_may_have_a_saga_log_with_partitions(tmp_path: Path) -> None:
+    with FileLog(tmp_path / "log") as log:
+        log.create(SAGAS, partitions=3)
+    with opened(tmp_path / "log") as shop:
+        for order in range(1, 7):
+            shop.buy(order, user_id=100, amount=20)
+        outcomes = {story.id: story.outcome for story in shop.runner.stories.values()}
+    with opened(tmp_path / "log") as again:
+        again.runner.catch_up()
+        assert {story.id: story.outcome for story in again.runner.stories.values()} == outcomes
+        assert list(outcomes.values()).count("completed") == SLOTS
+        assert again.problems() == []

@@ -19,7 +19,8 @@ class Participant:
 
     No order gets the action twice, under any key. The compensation undoes what the action did, whatever the purchase
     says now; where there is nothing to undo it still leaves its fact, so that an action that arrives late is refused.
-    Commands may come from any thread and any process. Their facts wait in the outbox until `relay` publishes them.
+    So an order takes part in one saga. Commands may come from any thread and any process. Their facts wait in the
+    outbox until `relay` publishes them.
     """
 
     name: ClassVar[str]
