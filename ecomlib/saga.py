@@ -18,7 +18,7 @@ from ecomlib.errors import BadInput, KeyReused, NotALog, Refused
 from ecomlib.events import Event, EventFactory
 from ecomlib.ports import Lock, Locks, Log
 from ecomlib.steps import Saga
-from ecomlib.story import Say, Story, Try, next_move, verdict
+from ecomlib.story import Say, Story, Try, next_move, told, verdict
 
 TOPIC = "saga_log"
 
@@ -88,7 +88,11 @@ class SagaRunner:
         lock = self._locks.take(saga_id)
         if lock is None:
             raise Refused(f"The saga {saga_id} is being run by somebody else.")
-        self.catch_up()
+        try:
+            self.catch_up()
+        except BaseException:
+            lock.release()
+            raise
         return lock
 
     def _run(self, story: Story) -> Story:
@@ -111,7 +115,7 @@ class SagaRunner:
         try:
             within(step.limit, partial(action, f"{story.id}.{step.name}.{kind}", request))
         except Exception as error:
-            self._tell(self._new_event(f"{kind}.failed", {**said, "reason": str(error), "verdict": verdict(error)}))
+            self._tell(self._new_event(f"{kind}.failed", {**said, "reason": told(error), "verdict": verdict(error)}))
         else:
             self._tell(self._new_event(f"{kind}.done", said))
 

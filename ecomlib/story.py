@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from ecomlib.errors import Permanent, Refused
+from ecomlib.errors import EcomlibError, Permanent, Refused, named
 from ecomlib.events import Event
 from ecomlib.steps import Saga, Step
 
@@ -22,6 +22,12 @@ ENDINGS: dict[str, Ending] = {"completed": "completed", "compensated": "compensa
 def verdict(error: Exception) -> Verdict:
     """What an attempt that raised this error says of itself."""
     return "refused" if isinstance(error, Refused) else "given up" if isinstance(error, Permanent) else "failed"
+
+
+def told(error: Exception) -> str:
+    """What the log says of it, whatever its text holds. Our own errors are sentences, and need no class before them."""
+    text = str(error) if isinstance(error, EcomlibError) else named(error)
+    return text.encode(errors="replace").decode()
 
 
 class Tried(NamedTuple):
@@ -97,7 +103,8 @@ class Story:
         now.error = event.data.reason or ""
         now.doubtful |= now.verdict in ("failed", "given up")
         now.failures += now.verdict != "done"
-        self.tried[-1] = self.tried[-1]._replace(verdict=now.verdict, error=now.error)
+        if self.tried:  # in a log that nobody has tampered with its beginning is there
+            self.tried[-1] = self.tried[-1]._replace(verdict=now.verdict, error=now.error)
 
     def _begin_again(self) -> None:
         self.outcome, self.to_do = None, ""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ecomlib.catalogue import Data
 from ecomlib.clock import Clock, SimulatedClock, SystemClock
-from ecomlib.errors import BadInput, KeyReused, LogError, Permanent, Refused
+from ecomlib.errors import BadInput, DamagedRecord, KeyReused, LogError, Permanent, Refused
 from ecomlib.events import Event, EventFactory
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
@@ -192,6 +192,35 @@ def test_every_attempt_has_the_same_key_and_the_compensation_has_its_own(world: 
     assert world.keys["order compensation"] == {"s1.order.compensation"}
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError(), "ValueError"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (RuntimeError("half \ud800"), "RuntimeError: half ?"),
+    ],
+)
+def test_whatever_an_action_raises_the_log_can_say_it(log: FileLog, error: Exception, said: str) -> None:
+    def fail(key: str, request: Any) -> None:
+        raise error
+
+    story = a_runner(Saga("test", (Step("order", fail, pivot=True, retry=Retry(1)),)), log).start("s1", REQUEST)
+    assert (story.outcome, story.reason) == ("compensated", said)
+
+
+def test_a_log_that_can_not_be_read_holds_no_saga(log: FileLog, world: World) -> None:
+    saga = world.saga("order", pivot="order")
+    a_runner(saga, log).start("s1", REQUEST)
+    file = log.folder / TOPIC / "0.log"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"order"', b'"wrong"', 1))
+    runner = a_runner(saga, log)
+    with pytest.raises(DamagedRecord):
+        runner.start("s1", REQUEST)
+    file.write_bytes(whole)
+    assert a_runner(saga, log).start("s1", REQUEST).outcome == "completed"
+
+
 def test_between_attempts_the_runner_waits_by_its_clock(world: World, log: FileLog) -> None:
     world.plans["order", "step"] = ["fails before", "fails before"]
     clock = SimulatedClock()
@@ -219,7 +248,7 @@ def test_a_compensation_that_keeps_failing_blocks_no_other_and_can_be_resumed(wo
     runner = a_runner(world.saga("order", "payment", "delivery", pivot="delivery"), log)
     story = runner.start("s1", REQUEST)
     assert story.outcome == "stuck"
-    assert "payment (payment is away)" in story.reason
+    assert "payment (ConnectionError: payment is away)" in story.reason
     assert world.done == {"payment"}  # and the order is compensated
     story = runner.resume("s1")
     assert (story.outcome, story.reason) == ("compensated", "delivery says no")
