@@ -89,7 +89,7 @@ def test_a_runner_that_dies_after_the_charge_never_charges_twice(desk: SagaDesk)
     desk.crash()
     desk.buy()
     assert str(desk.message) == (
-        "✗ The runner died at payment, after its work, before the log. Its files are all that is left: recover."
+        "✗ The runner died at payment, after its work, before the log. Its files are all that is left. Click Recover."
     )
     assert desk.problems() == ["Order 1 is open; in effect: order, payment."]
     assert what(desk) == ["order ✓", "payment ?", "killed"]
@@ -152,7 +152,7 @@ def test_it_may_die_again_while_it_recovers(desk: SagaDesk) -> None:
     desk.crash("payment")
     desk.buy()
     desk.crash("payment")
-    assert str(desk.message) == "✓ The runner will die at payment, after its work, before the log. Now buy something."
+    assert str(desk.message) == "✓ The runner will die at payment, after its work, before the log. Now click Recover."
     desk.recover()
     assert "died at payment" in str(desk.message)
     desk.recover()
@@ -224,7 +224,7 @@ def test_the_dead_do_nothing_until_they_recover(desk: SagaDesk) -> None:
     desk.buy()
     for act in (desk.buy, desk.resume):
         act()
-        assert str(desk.message) == "✗ The runner is dead. Recover first."
+        assert str(desk.message) == "✗ The runner is dead. Click Recover first."
     assert " | the runner is dead | " in repr(desk)
     desk.recover()
     desk.recover()

@@ -65,6 +65,7 @@ WORDS = {
     "two-phase commit": r"two-phase commit",
     "saga": r"sagas?",
     "step": r"steps?",
+    "runner": r"runners?",
     "compensation": r"compensat(?:ions?|es?|ed)",
     "pivot": r"pivots?",
     "tombstone": r"tombstones?",

@@ -21,6 +21,7 @@ STYLES: dict[str, tuple[str, str]] = {
     AGAIN: (VERMILION, "xx"),
     WAITING: (FAINT, ""),
 }
+OUTLINES = {WAITING: INK}  # faint on a white card, fainter in a dark theme
 FEWEST = 8  # columns: so a short log has no wide blocks
 
 
@@ -61,8 +62,11 @@ def state(lane: Lane, offset: int) -> str:
 
 def _block(axes: Axes, column: int, row: int, offset: int, state: str, size: Size) -> None:
     colour, hatch = STYLES[state]
-    axes.add_patch(Rectangle((column + 0.06, row - 0.24), 0.88, 0.48, facecolor=colour, hatch=hatch, edgecolor="white",
+    axes.add_patch(Rectangle((column + 0.06, row - 0.2), 0.88, 0.4, facecolor=colour, hatch=hatch, edgecolor="white",
                              linewidth=0, zorder=2))  # fmt: skip
+    if state in OUTLINES:
+        axes.add_patch(Rectangle((column + 0.06, row - 0.2), 0.88, 0.4, fill=False, edgecolor=OUTLINES[state],
+                                 linewidth=1, zorder=2))  # fmt: skip
     box = {"boxstyle": "round,pad=0.08", "facecolor": "white", "edgecolor": "none"}
     axes.text(column + 0.5, row, str(offset), ha="center", va="center", fontsize=points(size) * 0.85, color=INK,
               zorder=3, bbox=box)  # fmt: skip
@@ -75,12 +79,13 @@ def _marks(axes: Axes, row: int, lane: Lane, first: int, size: Size) -> None:
     if lane.position != lane.done:
         axes.plot(max(lane.position - first, 0), row - 0.34, marker=">", color=ORANGE, markeredgecolor=INK, **style)
     for _, offset in lane.others:
-        axes.plot(max(offset - first, 0), row + 0.34, marker="^", color="white", markeredgecolor=GREEN, **style)
+        axes.plot(max(offset - first, 0), row + 0.31, marker="^", color="white", markeredgecolor=GREEN, **style)
 
 
 def _legend(figure: Figure, size: Size, others: Sequence[str]) -> None:
     blocks = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name) for name, (colour, hatch) in STYLES.items()
+        Patch(facecolor=colour, hatch=hatch, edgecolor=OUTLINES.get(name, "white"), label=name)
+        for name, (colour, hatch) in STYLES.items()
     ]
     line: Any = {"linestyle": "none", "markersize": points(size) * 0.58}
     marks = [

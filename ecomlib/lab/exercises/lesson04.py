@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ecomlib.events import Event
 from ecomlib.lab.exercises.exercise import Exercise
 from ecomlib.lab.exercises.small_reader import READ_ON, SWALLOWED, PowerGone, log_of
 from ecomlib.log import FileLog
@@ -19,14 +20,18 @@ QUEUE = "That would be a queue, where what is taken is gone. In a log the record
 ONLY_NEW = "A new group has no bookmark yet, so it starts at the first record, not at the newest."
 BEFORE_THE_LAST = "The third order is in the log as well: it came before audit_service did."
 PAYMENTS = "One of these four is a payment. audit_service reads the topic orders, and no other."
+TOO_MANY = "So many records are not in the topic orders: one was appended for each order, 1 to 3."
+NO_QUOTES = "Answer with a number, without quotes."
 A_NUMBER = "Count the records in the topic orders, and answer with a number."
 
 
 def judge_audit(answer: Any) -> str | None:
     hints = {0: QUEUE, 1: ONLY_NEW, 2: BEFORE_THE_LAST, 4: PAYMENTS}
+    if isinstance(answer, str):
+        return NO_QUOTES
     if type(answer) is not int:
         return A_NUMBER
-    return None if answer == 3 else hints.get(answer, A_NUMBER)
+    return None if answer == 3 else hints.get(answer, TOO_MANY if answer > 4 else A_NUMBER)
 
 
 AUDIT = Exercise(
@@ -41,7 +46,9 @@ AUDIT = Exercise(
         ("audit = 1", ONLY_NEW),
         ("audit = 2", BEFORE_THE_LAST),
         ("audit = 4", PAYMENTS),
-        ("audit = 'three'", A_NUMBER),
+        ("audit = 5", TOO_MANY),
+        ("audit = '3'", NO_QUOTES),
+        ("audit = 3.0", A_NUMBER),
     ),
     solution="audit = 3",
 )
@@ -58,7 +65,7 @@ OFFSETS = "Answer with a list of offsets, like [0, 1]: those that were handled b
 
 
 def judge_twice(answer: Any) -> str | None:
-    if not isinstance(answer, list | tuple | set) or not all(type(offset) is int for offset in answer):
+    if not isinstance(answer, list | tuple | set | range) or not all(type(offset) is int for offset in answer):
         return OFFSETS
     found = set(answer)
     if found == {3, 4}:
@@ -99,36 +106,67 @@ COMMITS_ALL = "commit() says that all that poll gave is done. You say so after t
 FINALLY = "handle failed at record 2, and you commit all the same. After an error there must be no commit."
 NEVER = "Nothing is committed: the next consumer gets all records again, and again."
 ONE_BY_ONE = "handle takes one record. Call it for each record that poll gave."
+THE_EVENT = "Give handle the record, not its event."
+LEFT_OUT = "handle was not called for every record that poll gave. What you leave out is lost when you commit."
+UNORDERED = "The records were handled in another order than poll gave them."
+EMPTY = "Your code fails when poll gives no records. Commit so that it works for an empty poll, too."
 NO_CALL = "handle was never called. Poll first, then call handle for each record."
 
 
 def judge_serve(answer: Any) -> str | None:
+    return _on_a_good_day(answer) or _with_a_death(answer)
+
+
+def _on_a_good_day(serve: Callable[..., object]) -> str | None:
+    """Everything comes once, in order; and then there is nothing more."""
+    with log_of(5) as (log, _), log.consumer("email", "orders") as consumer:
+        given: list[object] = []
+
+        def handle(*records: object) -> None:
+            given.append(records[0] if len(records) == 1 else records)
+
+        handle.__qualname__ = "handle"  # as the learner knows it, in what Python says
+        for _ in range(6):  # as often as it takes, also for who polls one record at a time
+            before = len(given)
+            try:
+                serve(consumer, handle)
+            except Exception:
+                if before < 5:
+                    raise
+                return EMPTY
+            for one in given:
+                if not isinstance(one, Record):
+                    return THE_EVENT if isinstance(one, Event) else ONE_BY_ONE
+        offsets = [one.position.offset for one in given if isinstance(one, Record)]
+    if set(offsets) != set(range(5)):
+        return LEFT_OUT if offsets else NO_CALL
+    return None if offsets == sorted(offsets) else UNORDERED
+
+
+def _with_a_death(serve: Callable[..., object]) -> str | None:
     with log_of(5) as (log, _):
         handled: list[int] = []
         committed: list[int | None] = []  # before each call of handle
-        odd: list[object] = []
         first = log.consumer("email", "orders")
 
         def handle(record: Record) -> None:
             committed.append(first.lag()[0].committed)
-            if not isinstance(record, Record):
-                odd.append(record)
-            elif record.position.offset == 2 and len(committed) == 3:
+            if record.position.offset == 2:  # also when it is tried again
                 raise PowerGone("the power is gone")
-            else:
-                handled.append(record.position.offset)
+            handled.append(record.position.offset)
 
         try:
-            answer(first, handle)
+            while len(committed) < 3:
+                serve(first, handle)
         except PowerGone:
             first.abandon()
         else:
-            return ONE_BY_ONE if odd else SWALLOWED if committed else NO_CALL
-        lost = _handled_by_the_next(log, answer, handled)
+            return SWALLOWED
+        lost = _handled_by_the_next(log, serve, handled)
         if not lost:
             return NEVER if log.consumer("email", "orders").poll() else None
         if lost == {2}:
-            return ONE_LOST
+            return ONE_LOST if committed[2] == 3 else FINALLY
         return COMMIT_FIRST if committed[0] else COMMITS_ALL if committed[1] else FINALLY
 
 
@@ -147,6 +185,7 @@ def _serve(body: str) -> str:
 
 
 _EACH = "    for record in consumer.poll():\n        handle(record)\n"
+_COMMIT = "    consumer.commit()\n"
 SERVE = Exercise(
     id="04.3",
     name="serve",
@@ -184,6 +223,18 @@ SERVE = Exercise(
         (_serve(_EACH), NEVER),
         (_serve("    handle(consumer.poll())\n    consumer.commit()\n"), ONE_BY_ONE),
         (_serve("    consumer.commit(*consumer.poll())\n"), NO_CALL),
+        (_serve(_EACH.replace("handle(record)", "handle(record.event)") + _COMMIT), THE_EVENT),
+        (_serve("    records = consumer.poll()\n    handle(*records)\n    consumer.commit()\n"), ONE_BY_ONE),
+        (_serve(f"{_EACH}        break\n{_COMMIT}"), LEFT_OUT),
+        (_serve(f"{_EACH}    consumer.commit(record)\n"), EMPTY),
+        (_serve(_EACH.replace("consumer.poll()", "reversed(consumer.poll())") + _COMMIT), UNORDERED),
+        (
+            _serve(
+                "    try:\n        for record in consumer.poll():\n            handle(record)\n"
+                "    except Exception:\n        return\n    consumer.commit()\n"
+            ),
+            SWALLOWED,
+        ),
     ),
     solution=_serve(f"{_EACH}    consumer.commit()"),
 )

@@ -30,6 +30,7 @@ class SmallReader:
 
 ALL_AGAIN = "After a restart all came again. Under which name is the offset saved, and under which is it looked for?"
 LAST_AGAIN = "After a restart the last record came again. The file should name the record that comes next."
+SKIPPED = "A record was skipped: the next one is offset + 1."
 SHARED = "Now two groups have one bookmark, and the second group gets nothing. The group belongs into the name."
 SAVED_FIRST = "The reader died in handle, and that record never came again: the offset was saved before the work."
 SAVED_ANYWAY = "handle failed, and the offset was saved all the same. Save it only where handle has returned."
@@ -47,21 +48,28 @@ def log_of(records: int) -> Iterator[tuple[FileLog, Path]]:
     with TemporaryDirectory() as folder, FileLog(Path(folder, "log"), durability="system") as log:
         kept = Path(folder, "kept")
         kept.mkdir()
-        data = [{"order_id": n, "user_id": 100, "amount": 50} for n in range(records)]
-        log.append("orders", *(Event("order.created", order) for order in data))
+        log.append("orders", *map(order, range(records)))
         yield log, kept
+
+
+def order(number: int) -> Event:
+    return Event("order.created", {"order_id": number, "user_id": 100, "amount": 50})
 
 
 def judge_read_on(answer: Any) -> str | None:
     kind: Any = type("Repaired", (SmallReader,), {"read_on": answer})
     with log_of(4) as (log, folder):
         days: list[list[Record]] = [[], [], []]
-        for day, group in zip(days, ("email", "email", "analytics"), strict=True):
+        kind(log, "email", folder).read_on(days[0].append)
+        log.append("orders", order(4))
+        for day, group in zip(days[1:], ("email", "analytics"), strict=True):
             kind(log, group, folder).read_on(day.append)
         if len(days[0]) != 4:
             return NOT_CALLED
-        if days[1]:
-            return ALL_AGAIN if len(days[1]) == 4 else LAST_AGAIN
+        if not days[1]:
+            return SKIPPED
+        if len(days[1]) > 1:
+            return ALL_AGAIN if len(days[1]) == 5 else LAST_AGAIN
         if not days[2]:
             return SHARED
     with log_of(4) as (log, folder):
@@ -110,6 +118,7 @@ READ_ON = Exercise(
         (_read_on(_HANDLE + _ELSEWHERE), ALL_AGAIN),
         (_read_on(_SAVE + _HANDLE), SAVED_FIRST),
         (_read_on(_HANDLE + _SAVE.replace(" + 1", "")), LAST_AGAIN),
+        (_read_on(_HANDLE + _SAVE.replace(" + 1", " + 2")), SKIPPED),
         (_read_on(_HANDLE + _SAVE, name='"offset"'), SHARED),
         (_read_on(f"        try:\n    {_HANDLE}        finally:\n    {_SAVE}"), SAVED_ANYWAY),
         (
