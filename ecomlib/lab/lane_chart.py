@@ -77,9 +77,9 @@ def _marks(axes: Axes, row: int, lane: Lane, first: int, size: Size) -> None:
     style: Any = {"linestyle": "none", "markersize": points(size) * 0.58, "zorder": 4, "clip_on": False}
     axes.plot(max(lane.done - first, 0), row - 0.34, marker="v", color=BLUE, **style)
     if lane.position != lane.done:
-        axes.plot(max(lane.position - first, 0), row - 0.34, marker=">", color=ORANGE, markeredgecolor=INK, **style)
+        axes.plot(max(lane.position - first, 0), row - 0.32, marker=">", color=ORANGE, markeredgecolor=INK, **style)
     for _, offset in lane.others:
-        axes.plot(max(offset - first, 0), row + 0.31, marker="^", color="white", markeredgecolor=GREEN, **style)
+        axes.plot(max(offset - first, 0), row + 0.27, marker="^", color="white", markeredgecolor=GREEN, **style)
 
 
 def _legend(figure: Figure, size: Size, others: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from ecomlib.lab.lane import TOPIC
 from ecomlib.lab.lane_chart import lanes
 from ecomlib.lab.picture import Picture
 
-CHART, LARGE_CHART = Size(700, 340, 13), Size(790, 470, 20)
+CHART, LARGE_CHART = Size(700, 290, 13), Size(790, 410, 20)
 HEADS = ("Partition", "Holder", "Committed", "Next", "End", "Lag")
 ALL = "all"
 

@@ -91,7 +91,8 @@ class SagaDesk:
 
         def plan() -> str:
             self._die_at(Place.named(part, moment))
-            return f"The runner will die {self.crash_at}. Now buy something."
+            then = "buy something" if self.checkout else "click Recover"
+            return f"The runner will die {self.crash_at}. Now {then}."
 
         self._act(plan)
 
@@ -149,7 +150,7 @@ class SagaDesk:
             self.close()
             self.crash_at = None
             self._mark("killed", None)
-            self.message = Message(f"The runner died {death}. Its files are all that is left: recover.", ok=False)
+            self.message = Message(f"The runner died {death}. Its files are all that is left. Click Recover.", ok=False)
         except EcomlibError as error:
             self.message = Message(str(error), ok=False)
         else:
@@ -157,7 +158,7 @@ class SagaDesk:
 
     def _alive(self) -> Checkout:
         if self.checkout is None:
-            raise Refused("The runner is dead. Recover first.")
+            raise Refused("The runner is dead. Click Recover first.")
         return self.checkout
 
     def _die_at(self, place: Place | None) -> None:

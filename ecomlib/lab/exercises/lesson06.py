@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from ecomlib.catalogue import Data
@@ -29,6 +32,7 @@ IN_DOUBT = "Nobody knows whether the inventory did its work before it failed. It
 NEVER_BEGUN = "The delivery was never begun. There is nothing to compensate, and the log says so."
 ONLY_THE_FAILED = "The inventory is only where it stopped. What stands behind it? The customer has paid."
 ORDER_STANDS = "The order still stands in the order book. Nobody will ever send it, so it must go too."
+EACH_ONCE = "Once for each step, not for each attempt."
 WAY_BACK = "Ask of each step: has it begun? Then go through those that have, the last one first."
 
 
@@ -47,6 +51,8 @@ def judge_way_back(answer: Any) -> str | None:
     right, given = _compensated(), list(answer)
     if given == right:
         return None
+    if len(set(given)) < len(given):
+        return EACH_ONCE
     if "delivery" in given:
         return NEVER_BEGUN
     if given == ["inventory"]:
@@ -73,6 +79,7 @@ THE_WAY_BACK = Exercise(
         ("way_back = ['inventory']", ONLY_THE_FAILED),
         ("way_back = ['inventory', 'payment']", ORDER_STANDS),
         ("way_back = ['payment', 'inventory', 'order']", WAY_BACK),
+        ("way_back = ['inventory', 'inventory', 'inventory', 'payment', 'order']", EACH_ONCE),
         ("way_back = 'all of them'", A_LIST),
     ),
     solution="way_back = ['inventory', 'payment', 'order']",
@@ -110,8 +117,9 @@ def _cinema(pivot: str, fails: str) -> tuple[str | None, set[str]]:
 
 
 def judge_pivot(answer: Any) -> str | None:
-    if not isinstance(answer, str) or answer not in CINEMA:
+    if not isinstance(answer, str) or answer.strip().lower() not in CINEMA:
         return ONE_STEP
+    answer = answer.strip().lower()
     if "ticket" in _cinema(answer, "receipt")[1] and _cinema(answer, "receipt")[0] == "compensated":
         return TOO_LATE
     if _cinema(answer, "money")[0] == "stuck":
@@ -153,6 +161,7 @@ class Account:
 
 
 NO_MONEY = "The order was paid, and the money has not come back: its amount stands in account.paid."
+AGAIN = "It may be called twice: the second time do nothing."
 TWICE = "It was called twice, and the money came back twice. Forget the payment when it has been paid back."
 NOT_PAID = (
     "An order that was never paid is an error in your code. The step may have failed before its work: do nothing."
@@ -160,34 +169,46 @@ NOT_PAID = (
 FREE_MONEY = "An order that was never paid has got money back. Pay back only what stands in account.paid."
 PAID_AGAIN = "After the compensation a late copy of the payment came, and it was charged. Remember what is cancelled."
 LATE = "The compensation came first, then the late payment, and it was charged. Remember it also when nothing was paid."
+LETTERS = "The set holds each letter of the order's name, not the name: a text is taken apart. Use add."
+ERASED = "When the next order was cancelled, the tombstone of the one before was gone: its late payment was charged."
 OTHERS = "Another order's payment is gone. Only the order that is named may be cancelled."
 
 
 def judge_cancel(answer: Any) -> str | None:
     account = Account()
-    account.pay("1", 100)
-    account.pay("2", 30)
-    answer(account, "1")
-    if account.balance == 500 or "2" not in account.paid:
+    account.pay("12", 100)
+    account.pay("34", 30)
+    answer(account, "12")
+    if account.balance == 500 or "34" not in account.paid:
         return OTHERS
     if account.balance != 470:
         return NO_MONEY
     try:
-        answer(account, "1")
-    except (KeyError, ValueError, Refused):
-        return TWICE if account.balance > 470 else NOT_PAID
+        answer(account, "12")
+    except Exception:  # of whatever kind: there is nothing to complain about
+        return TWICE if account.balance > 470 else AGAIN
     if account.balance != 470:
         return TWICE
-    if _charged(account, "1"):
+    if "12" not in account.cancelled and {"1", "2"} <= set(account.cancelled):
+        return LETTERS
+    if _charged(account, "12"):
         return PAID_AGAIN
+    answer(account, "34")
+    if _charged(account, "12"):
+        return ERASED
+    return _judge_early(answer)
+
+
+def _judge_early(answer: Any) -> str | None:
+    """The compensation of an order that was never paid, and then the payment."""
     early = Account()
     try:
-        answer(early, "3")
-    except (KeyError, ValueError, Refused):
+        answer(early, "56")
+    except Exception:
         return NOT_PAID
     if early.balance != 500:
         return FREE_MONEY
-    return LATE if _charged(early, "3") else None
+    return LATE if _charged(early, "56") else None
 
 
 def _charged(account: Account, order: str) -> bool:
@@ -213,7 +234,26 @@ CANCEL = Exercise(
     nudge="account.paid.pop(order, 0) gives what was paid, and forgets it. What must be remembered in any case?",
     wrong=(
         (_cancel("account.balance += account.paid.get(order, 0)", "account.cancelled.add(order)"), TWICE),
-        (_cancel("account.balance += account.paid.pop(order)", "account.cancelled.add(order)"), NOT_PAID),
+        (_cancel("account.balance += account.paid.pop(order)", "account.cancelled.add(order)"), AGAIN),
+        (
+            _cancel(
+                "if order in account.cancelled:",
+                "    raise RuntimeError('cancelled already')",
+                "account.balance += account.paid.pop(order, 0)",
+                "account.cancelled.add(order)",
+            ),
+            AGAIN,
+        ),
+        (
+            _cancel(
+                "if order not in account.cancelled:",
+                "    account.balance += account.paid.pop(order)",
+                "    account.cancelled.add(order)",
+            ),
+            NOT_PAID,
+        ),
+        (_cancel("account.balance += account.paid.pop(order, 0)", "account.cancelled.update(order)"), LETTERS),
+        (_cancel("account.balance += account.paid.pop(order, 0)", "account.cancelled = {order}"), ERASED),
         (_cancel("account.balance += account.paid.pop(order, 0)"), PAID_AGAIN),
         (
             _cancel(
@@ -276,27 +316,49 @@ EACH_ATTEMPT = (
 BY_CHANCE = "This key is another one at each call, so the bank can't know that it is asked for the same thing again."
 BY_ORDER = "Both steps of an order have the same key: the bank takes the second step for a repetition of the first."
 BY_STEP = "Every order has the same keys: the bank takes the second customer's payment for the first one's."
+SHORTENED = "Payment and packing have the same key: the bank takes one for the other. Use the whole name of the step."
+RESTARTED = "Python's hash of a text is another number after a restart, so a new runner would ask with a new key."
 CONSTANT = "Everybody has the same key, so only the very first charge of the shop is ever made."
 
 
 def judge_key(answer: Any) -> str | None:
     if not callable(answer):
         return A_KEY
-    one = answer("1", "payment", 1)
+    key = _bound(answer)
+    one = key("12", "payment", 1)
     if not isinstance(one, str) or not one:
         return A_KEY
-    if answer("1", "payment", 1) != one:
+    if key("12", "payment", 1) != one:
         return BY_CHANCE
-    runner = type("Repaired", (SmallRunner,), {"key": staticmethod(answer)})()
+    runner = type("Repaired", (SmallRunner,), {"key": staticmethod(key)})()
     bank = Bank()
-    for order in ("1", "2"):
-        runner.run(bank, order, {"payment": 50, "insurance": 5})
-    if sum(bank.charges.values()) == 110 and len(bank.charges) == 4:
-        return None
-    if answer("1", "payment", 2) != one:
+    for order in ("12", "13"):
+        runner.run(bank, order, {"payment": 50, "packing": 7, "insurance": 5})
+    if sum(bank.charges.values()) == 124 and len(bank.charges) == 6:
+        return RESTARTED if _bound(_restarted(answer))("12", "payment", 1) != one else None
+    if key("12", "payment", 2) != one:
         return EACH_ATTEMPT
-    by_order, by_step = answer("2", "payment", 1) != one, answer("1", "insurance", 1) != one
+    by_order, by_step = key("13", "payment", 1) != one, key("12", "insurance", 1) != one
+    if by_order and by_step:
+        return SHORTENED
     return BY_ORDER if by_order else BY_STEP if by_step else CONSTANT
+
+
+def _bound(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """The answer without its `self`, for who copies the method as it is shown."""
+    try:
+        first = next(iter(signature(answer).parameters), "")
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return answer
+    return partial(answer, SmallRunner()) if first == "self" else answer
+
+
+def _restarted(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """The answer as another process would run it, where `hash` gives other numbers."""
+    if not isinstance(answer, FunctionType):
+        return answer
+    names = answer.__globals__ | {"hash": lambda value: ~hash(value)}
+    return FunctionType(answer.__code__, names, answer.__name__, answer.__defaults__, answer.__closure__)
 
 
 def _key(line: str) -> str:
@@ -316,6 +378,10 @@ KEY = Exercise(
         (_key("import uuid; return str(uuid.uuid4())"), BY_CHANCE),
         (_key("return f'order-{order}'"), BY_ORDER),
         (_key("return step"), BY_STEP),
+        (_key("return order + step[0]"), SHORTENED),
+        (_key("return str(hash((order, step)))"), RESTARTED),
+        (_key("return str(hash(order + step))"), RESTARTED),
+        ("def key(self, order, step, attempt):\n    return f'{order}.{attempt}'", EACH_ATTEMPT),
         (_key("return 'payment'"), CONSTANT),
         (_key("return (order, step)"), A_KEY),
     ),
