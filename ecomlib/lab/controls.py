@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
+
+from ecomlib.lab import view
+from ecomlib.lab.desk import Message
+
+
+class Clickable:
+    """What a panel has that stands over a desk, and shows the desk's message in a line of its own."""
+
+    desk: Any
+    _message: Any
+
+    def _button(self, name: str, label: str, action: Callable[[], None], style: str = "") -> Any:
+        button = widgets.Button(description=label, button_style=style)
+        button.add_class(f"ecomlib-{name}")
+        button.on_click(lambda _: self._safely(action))
+        return button
+
+    def _safely(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # a callback has no other place to show it
+            self.desk.message = Message(f"{type(error).__name__}: {error}", ok=False)
+            self._message.value = view.message(self.desk.message)
 
 
 def choice(name: str, label: str, options: Sequence[tuple[str, object]]) -> Any:

@@ -9,8 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ecomlib.lab import view
-from ecomlib.lab.controls import choice, columns, row
-from ecomlib.lab.desk import Message
+from ecomlib.lab.controls import Clickable, choice, columns, row
 from ecomlib.lab.figures import Size
 from ecomlib.lab.group_desk import GROUPS, GroupDesk
 from ecomlib.lab.lane import TOPIC
@@ -22,7 +21,7 @@ HEADS = ("Partition", "Holder", "Committed", "Next", "End", "Lag")
 ALL = "all"
 
 
-class Lanes(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+class Lanes(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     """Every button calls the method of its name, for the group and the member that are chosen.
 
     An error is shown in the panel, and stands in its `repr`. `presenter` makes everything large, for a projector.
@@ -138,16 +137,3 @@ class Lanes(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
 
     def _one(self) -> str | None:
         return None if self._member.value == ALL else str(self._member.value)
-
-    def _button(self, name: str, label: str, action: Callable[[], None], style: str = "") -> Any:
-        button = widgets.Button(description=label, button_style=style)
-        button.add_class(f"ecomlib-{name}")
-        button.on_click(lambda _: self._safely(action))
-        return button
-
-    def _safely(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except Exception as error:  # a callback has no other place to show it
-            self.desk.message = Message(f"{type(error).__name__}: {error}", ok=False)
-            self._message.value = view.message(self.desk.message)

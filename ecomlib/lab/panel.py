@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,8 @@ import ipywidgets as widgets
 
 from ecomlib.faults import EVERY, When
 from ecomlib.lab import charts, view
-from ecomlib.lab.controls import board, choice, columns, row
-from ecomlib.lab.desk import AMOUNT, CUSTOMER, Desk, Message
+from ecomlib.lab.controls import Clickable, board, choice, columns, row
+from ecomlib.lab.desk import AMOUNT, CUSTOMER, Desk
 from ecomlib.lab.picture import Picture
 from ecomlib.services.orders import Amount, OrderId
 from ecomlib.shop import Shop
@@ -28,7 +28,7 @@ LARGE = ("orders", "paid", "revenue", "emails", "sms", "failed", "dead letters")
 CHART, LARGE_CHART = charts.Size(440, 280, 13), charts.Size(460, 310, 20)
 
 
-class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+class Panel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     """Every button calls the method of its name; a method returns when all is delivered and shown.
 
     An error is shown in the panel, and stands in its `repr`. `presenter` makes everything large, for a projector.
@@ -174,19 +174,6 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
 
     def _fail(self) -> None:
         self.fail(self._service.value, self._attempts.value, self._when.value)
-
-    def _button(self, name: str, label: str, action: Callable[[], None], style: str = "") -> Any:
-        button = widgets.Button(description=label, button_style=style)
-        button.add_class(f"ecomlib-{name}")
-        button.on_click(lambda _: self._safely(action))
-        return button
-
-    def _safely(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except Exception as error:  # a callback has no other place to show it
-            self.desk.message = Message(f"{type(error).__name__}: {error}", ok=False)
-            self._message.value = view.message(self.desk.message)
 
 
 def presenter(shop: Shop | None = None) -> Panel:

@@ -12,8 +12,7 @@ import ipywidgets as widgets
 from ecomlib.checkout import STEPS
 from ecomlib.faults import EVERY, When
 from ecomlib.lab import view
-from ecomlib.lab.controls import choice, columns, row
-from ecomlib.lab.desk import Message
+from ecomlib.lab.controls import Clickable, choice, columns, row
 from ecomlib.lab.figures import Size
 from ecomlib.lab.mortal import MOMENTS, UNLOGGED
 from ecomlib.lab.picture import Picture
@@ -28,7 +27,7 @@ CHART, LARGE_CHART = Size(660, 240, 13), Size(650, 330, 20)
 SOUND = "✓ Money and stock are conserved, and every order is served wholly or not at all."
 
 
-class SagaPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+class SagaPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     """Every button calls the method of its name; a method returns when its sagas have ended, or the runner has died.
 
     An error is shown in the panel, and stands in its `repr`. `presenter` makes everything large, for a projector.
@@ -181,16 +180,3 @@ class SagaPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets ships no type
 
     def _part(self) -> str:
         return f"{self._step.value}{self._kind.value}"
-
-    def _button(self, name: str, label: str, action: Callable[[], None], style: str = "") -> Any:
-        button = widgets.Button(description=label, button_style=style)
-        button.add_class(f"ecomlib-{name}")
-        button.on_click(lambda _: self._safely(action))
-        return button
-
-    def _safely(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except Exception as error:  # a callback has no other place to show it
-            self.desk.message = Message(f"{type(error).__name__}: {error}", ok=False)
-            self._message.value = view.message(self.desk.message)

@@ -218,3 +218,22 @@ def open_notebook(lab: Lab, browser: Browser) -> Iterator[Callable[..., Notebook
         page.close()
     for session in json.loads(lab.ask("/api/sessions")):
         lab.ask(f"/api/sessions/{session['id']}", method="DELETE")
+
+
+Open = Callable[..., Notebook]
+
+
+def opened(open_notebook: Open, name: str, view: str = "doc") -> Notebook:
+    notebook = open_notebook(name, view)
+    notebook.run_all()
+    assert not notebook.errors()
+    notebook.page.wait_for_function("() => document.querySelector('.ecomlib-chart')?.complete")
+    return notebook
+
+
+def click(notebook: Notebook, button: str, said: str) -> None:
+    """And wait until the panel says so, with another picture."""
+    before = notebook.picture()
+    notebook.find(button).click()
+    notebook.wait("said", said)
+    notebook.wait_for_another_picture(before)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.browser.conftest import Lab, Notebook
+from tests.browser.conftest import Lab, Open, click, opened
 from tests.browser.test_browser import BROKEN, TEXTS
 
-Open = Callable[..., Notebook]
 SMALL = "from ecomlib.lab import SagaPanel\n\npanel = SagaPanel()\npanel"
 LARGE = SMALL.replace("SagaPanel()", "SagaPanel(presenter=True)")
 
@@ -18,22 +15,6 @@ LARGE = SMALL.replace("SagaPanel()", "SagaPanel(presenter=True)")
 def notebooks(lab: Lab) -> None:
     lab.write("saga-panel.ipynb", SMALL)
     lab.write("saga-large.ipynb", LARGE)
-
-
-def opened(open_notebook: Open, name: str, view: str = "doc") -> Notebook:
-    notebook = open_notebook(name, view)
-    notebook.run_all()
-    assert not notebook.errors()
-    notebook.page.wait_for_function("() => document.querySelector('.ecomlib-chart')?.complete")
-    return notebook
-
-
-def click(notebook: Notebook, button: str, said: str) -> None:
-    """And wait until the panel says so, with another picture."""
-    before = notebook.picture()
-    notebook.find(button).click()
-    notebook.wait("said", said)
-    notebook.wait_for_another_picture(before)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
