@@ -101,6 +101,7 @@ def _id(value: Any) -> str:
 
 
 Money = Annotated[Decimal, BeforeValidator(_money)]
+UnsaidMoney = Annotated[Decimal | None, BeforeValidator(_money)]  # the field may be left out, but not be null
 Id = Annotated[str, BeforeValidator(_id)]
 
 
@@ -119,8 +120,8 @@ class OrderEvent(Data):
 
 
 class OrderCreated(OrderEvent):
-    amount: Money
-    user_id: Id | None = None  # the outside world reports orders of customers that it does not name
+    amount: UnsaidMoney = None  # the outside world reports orders of which it does not say everything
+    user_id: Id | None = None
 
 
 class OrderUpdated(OrderEvent):
@@ -130,7 +131,7 @@ class OrderUpdated(OrderEvent):
 class OrderPaidV1(OrderEvent):
     """Version 1 said only which order. Who needs the amount must remember what `order.created` said."""
 
-    amount: Money | None = None
+    amount: UnsaidMoney = None
     user_id: Id | None = None
 
 
@@ -237,7 +238,7 @@ def read_data(type: str, version: int, values: Any) -> Data:
     if isinstance(values, Data):
         values = {name: values[name] for name in (*values.model_fields_set, *(values.model_extra or {}))}
     if not isinstance(values, dict):
-        raise BadEvent(f"{type}: its data must be a JSON object (a dict), not {values!r:.40}.")
+        raise BadEvent(f"{type}: its data must be a JSON object (a dict), not {values!r:.40}.", field="data")
     return read_model(models[min(version, len(models)) - 1], type, values)
 
 
@@ -246,12 +247,16 @@ def read_model(model: type[D], what: str, values: dict[str, Any]) -> D:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise BadEvent(f"{what}: {'; '.join(_sentence(e) for e in error.errors())}.") from None
+        wrong = [_reason(e) for e in error.errors()]
+        raise BadEvent(f"{what}: {'; '.join(_sentence(*each) for each in wrong)}.", fields=wrong) from None
 
 
-def _sentence(error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "missing":
-        return f"{field} is missing"
-    text = str(error["msg"]).removeprefix("Value error, ")
-    return f"{field}: {text}" if field else text
+def _reason(error: Any) -> tuple[str, str]:
+    """The field, with dots on the way down to it, and what is wrong with it."""
+    missing = error["type"] == "missing"
+    reason = "is missing" if missing else str(error["msg"]).removeprefix("Value error, ")
+    return ".".join(str(part) for part in error["loc"]), reason
+
+
+def _sentence(field: str, reason: str) -> str:
+    return f"{field} {reason}" if reason == "is missing" else f"{field}: {reason}" if field else reason

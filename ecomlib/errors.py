@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class EcomlibError(Exception):
     """The family: whoever wants to catch all of them catches this."""
 
 
 class BadEvent(EcomlibError, ValueError):
-    """An event, or what should have become one, that breaks the rules of its type or of CloudEvents."""
+    """An event, or what should have become one, that breaks the rules of its type or of CloudEvents.
+
+    `fields` has each field that is wrong, with its reason, where fields are at fault.
+    """
+
+    def __init__(self, message: str, *, field: str = "", fields: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.fields = ((field, message),) if field else tuple(fields)
 
 
 class BadType(BadEvent):

@@ -58,15 +58,18 @@ class Event:
         set_ = object.__setattr__  # the one moment at which an event may still change
         check_type(self.type)
         if type(self.dataversion) is not int or self.dataversion < 0 or self.dataversion not in _INTEGERS:
-            raise BadEvent(f"{self.type}: dataversion is a whole number from 1, not {self.dataversion!r:.40}.")
+            said = f"{self.type}: dataversion is a whole number from 1, not {self.dataversion!r:.40}."
+            raise BadEvent(said, field="dataversion")
         set_(self, "dataversion", self.dataversion or newest_version(self.type))
         set_(self, "data", read_data(self.type, self.dataversion, self.data))
         if not isinstance(self.time, datetime) or self.time.tzinfo is None:
-            raise BadEvent(f"{self.type}: its time must be a datetime with a time zone, not {self.time!r:.60}.")
+            said = f"{self.type}: its time must be a datetime with a time zone, not {self.time!r:.60}."
+            raise BadEvent(said, field="time")
         try:
             set_(self, "time", self.time.astimezone(UTC))
         except OverflowError:
-            raise BadEvent(f"{self.type}: its time {self.time} is outside the calendar when put in UTC.") from None
+            said = f"{self.type}: its time {self.time} is outside the calendar when put in UTC."
+            raise BadEvent(said, field="time") from None
         if self.subject is None:
             data = self.data
             about = getattr(data, "order_id", None) or getattr(data, "saga_id", None) or getattr(data, "user_id", None)
@@ -76,14 +79,15 @@ class Event:
             if value is None and name not in ("id", "source"):
                 continue
             if not isinstance(value, str) or not value or not value.isprintable():
-                raise BadEvent(f"{self.type}: {name} must be printable text, not {value!r:.40}.")
+                raise BadEvent(f"{self.type}: {name} must be printable text, not {value!r:.40}.", field=name)
         for name, value in self.extensions.items():
             named = isinstance(name, str) and re.fullmatch("[a-z0-9]+", name) and name not in _TAKEN
             number = isinstance(value, int) and value in _INTEGERS
             if not named or not (number or (isinstance(value, str) and value.isprintable())):
                 raise BadEvent(
                     f"{self.type}: {name!r:.40} is no CloudEvents extension: its name is lower-case letters and digits "
-                    "(no attribute's), its value printable text, a whole number of 32 bits, true or false."
+                    "(no attribute's), its value printable text, a whole number of 32 bits, true or false.",
+                    field=str(name),
                 )
         set_(self, "extensions", MappingProxyType(dict(self.extensions)))
 
@@ -122,7 +126,8 @@ class Event:
         except (ValueError, TypeError) as error:
             raise BadEvent(f"{text[:40]!r} is not JSON: {error}.") from None
         if not isinstance(body, dict) or body.pop("specversion", None) != "1.0":
-            raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: its specversion is not '1.0'.")
+            wrong = f"{text[:40]!r} is no CloudEvents 1.0 event: its specversion is not '1.0'."
+            raise BadEvent(wrong, field="specversion")
         missing = [name for name in ("id", "source", "type") if body.get(name) is None]
         if missing:
             raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: {' and '.join(missing)} missing.")
@@ -145,7 +150,8 @@ def _read_time(text: Any) -> datetime:
     try:
         return datetime.fromisoformat(text.upper())
     except (AttributeError, ValueError):
-        raise BadEvent(f"{text!r:.40} is no time: CloudEvents writes it like 2026-01-05T09:00:00Z.") from None
+        said = f"{text!r:.40} is no time: CloudEvents writes it like 2026-01-05T09:00:00Z."
+        raise BadEvent(said, field="time") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ def check_type(type: str) -> str:
     if problem is None and ("*" in type or "#" in type):
         problem = "'*' and '#' belong in patterns; an event's type is exact"
     if problem:
-        raise BadType(f"{type!r:.60} is no event type: {problem}. Write words with dots between: 'order.created'.")
+        said = f"{type!r:.60} is no event type: {problem}. Write words with dots between: 'order.created'."
+        raise BadType(said, field="type")
     return type
 
 

@@ -16,13 +16,16 @@ class NotificationService:
     """Sends once for an event's id, however often the event is delivered.
 
     One gap stays, and no code can close it: dying after the sender took the message and before that is written down.
-    The message then goes out again, with the same id. What was sent is remembered in the SQLite file `store`.
+    The message then goes out again, with the same id. What was sent is remembered in the SQLite file `store`, which
+    survives the death of the process.
     """
 
     def __init__(self, bus: Bus, sender: Sender, new_event: EventFactory, *, store: Path | str = ":memory:") -> None:
         self._bus, self._sender, self._new_event = bus, sender, new_event
         self._one_at_a_time = threading.Lock()
         self._memory = sqlite3.connect(store, check_same_thread=False)
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):  # no fsync a message
+            self._memory.execute(f"PRAGMA {pragma}")
         with self._memory:
             self._memory.execute(
                 "CREATE TABLE IF NOT EXISTS sent (message_id TEXT PRIMARY KEY, told INTEGER NOT NULL DEFAULT 0)"
@@ -33,7 +36,8 @@ class NotificationService:
             subject, text = "Welcome", f"Hello {event.data.username or event.data.user_id}, welcome to the shop."
         else:
             subject = f"Your order {event.data.order_id}"
-            text = f"We have your order {event.data.order_id} for {event.data.amount}. Thank you."
+            amount = "" if event.data.amount is None else f" for {event.data.amount}"
+            text = f"We have your order {event.data.order_id}{amount}. Thank you."
         self._notify(event, "email", subject, text)
 
     def send_sms(self, event: Event) -> None:

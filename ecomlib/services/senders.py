@@ -38,16 +38,18 @@ class SendFailed(EcomlibError):
 
 
 class RecordingSender:
-    """Keeps what it was given in `sent`, in order: for lessons, panels and tests."""
+    """Keeps what it was given in `sent`, in order: for lessons, panels and tests. With `keep`, only the latest."""
 
-    def __init__(self, bounces: Iterable[str] = BOUNCES) -> None:
+    def __init__(self, bounces: Iterable[str] = BOUNCES, *, keep: int | None = None) -> None:
         self.sent: list[Message] = []
-        self.bounces = frozenset(bounces)
+        self.bounces, self._keep = frozenset(bounces), keep
 
     def send(self, message: Message) -> None:
         if message.recipient in self.bounces:
             raise Permanent(f"The mailbox of user {message.recipient} does not exist: the message bounced.")
         self.sent.append(message)
+        if self._keep is not None:
+            del self.sent[: -self._keep]
 
 
 class SmtpSender:
