@@ -35,7 +35,7 @@ class EventBus:
         limit: int = 10_000,
         keep: int = 10_000,
     ) -> None:
-        """`limit` bounds each queue. `keep` bounds the attempts and the history: the latest ones are kept."""
+        """`limit` bounds each queue; `keep` the attempts, the history and the dead letters: the latest are kept."""
         for name, number, least in (("threads", threads, 0), ("limit", limit, 1), ("keep", keep, 1)):
             if number < least:
                 raise BadInput(f"A bus needs {name} of at least {least}, not {number!r}.")
@@ -222,6 +222,11 @@ class EventBus:
                 self.drain(timeout=30)
         finally:
             self.stop(timeout=5)
+
+    @property
+    def workers(self) -> int:
+        """How many worker threads are alive."""
+        return self._scheduler.workers
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

@@ -28,13 +28,16 @@ class SystemClock:
         return False
 
 
+OPENING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)  # a Monday: where every simulated day begins
+
+
 class SimulatedClock:
     """Stands still until someone moves it, so that every run sees the same times.
 
     A bus that has nothing to do but wait for a retry moves it on to that retry: a five-second pause costs none.
     """
 
-    def __init__(self, start: datetime = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)) -> None:
+    def __init__(self, start: datetime = OPENING) -> None:
         if start.tzinfo is None:
             raise ValueError(f"a clock's start needs a time zone: {start} has none")
         self._now = start.astimezone(UTC)

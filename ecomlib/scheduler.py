@@ -29,7 +29,7 @@ class Scheduler:
         self.clock = clock
         self.lock = threading.Lock()
         self.attempts: deque[Attempt] = deque(maxlen=keep)
-        self.dead: list[tuple[DeadLetter, Subscription, Item]] = []
+        self.dead: deque[tuple[DeadLetter, Subscription, Item]] = deque(maxlen=keep)
         self.dead_letter_subscriptions: list[Subscription] = []
         self.open = 0  # deliveries that have not ended
         self._ready: deque[Subscription] = deque()
@@ -178,8 +178,12 @@ class Scheduler:
         return True
 
     @property
+    def workers(self) -> int:
+        return sum(worker.is_alive() for worker in self._workers)
+
+    @property
     def has_workers(self) -> bool:
-        return any(worker.is_alive() for worker in self._workers)
+        return self.workers > 0
 
     def start(self, threads: int) -> None:
         if self.has_workers:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from ecomlib.bus import EventBus
 from ecomlib.checkout import Checkout
-from ecomlib.clock import Clock, SimulatedClock, SystemClock
+from ecomlib.clock import OPENING, Clock, SimulatedClock, SystemClock
 from ecomlib.events import Event, EventFactory, new_id, seeded_ids
 from ecomlib.faults import Faults
 from ecomlib.locks import FileLocks
@@ -24,6 +25,7 @@ from ecomlib.services.senders import RecordingSender, Sender
 
 TOPIC = "shop"
 CHANNELS = ("email", "sms")  # the subscriptions that send notifications are named like their channels
+LATEST = 1_000  # attempts, dead letters, messages and events for the live page that a server keeps in memory
 
 
 class Shop:
@@ -44,23 +46,28 @@ class Shop:
         zone: str = "UTC",
         threads: int = 4,
         durability: Durability = "batch",
+        keep: int = 10_000,
+        store: Path | str = ":memory:",
     ) -> None:
+        """`keep` is how many attempts, dead letters and audit lines stay in memory: the latest ones.
+
+        `store` is the SQLite file that remembers which messages were sent.
+        """
         self._own_log = FileLog(log, durability=durability) if isinstance(log, str | Path) else None
         self.log: Log | None = self._own_log or (log if not isinstance(log, str | Path) else None)
-        past = self._past()
-        self.clock: Clock = clock or (SimulatedClock(max(e.time for e in past)) if past else SimulatedClock())
+        self.clock: Clock = clock or SimulatedClock(max((e.time for e in self._past()), default=OPENING))
         # A log that goes on needs ids that it does not have yet, so where it ends is part of the seed.
-        ids = new_id if seed is None else seeded_ids(f"{seed} from {len(past)}")
+        ids = new_id if seed is None else seeded_ids(f"{seed} from {sum(1 for _ in self._past())}")
         self.new_event = EventFactory("/shop", self.clock, ids)
-        self.bus = EventBus(log=self.log, topic=TOPIC, clock=self.clock, threads=threads)
+        self.bus = EventBus(log=self.log, topic=TOPIC, clock=self.clock, threads=threads, keep=keep)
         self.faults = Faults()
         self.sender: Sender = sender or RecordingSender()
         self.orders = OrderService(self.bus, self.new_event)
-        self.notifications = NotificationService(self.bus, self.sender, self.new_event)
-        self.audit = audit.AuditService()
+        self.notifications = NotificationService(self.bus, self.sender, self.new_event, store=store)
+        self.audit = audit.AuditService(keep)
         self.analytics = Analytics(zone)
-        self.orders.recover(past)
-        for event in past:
+        for event in self._past():
+            self.orders.apply(event)
             self.analytics.apply(event)
         self._subscribe()
 
@@ -74,10 +81,11 @@ class Shop:
             self.bus.subscribe(*patterns, handler=self.faults.wrap(name, handler), name=name)
         self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="failure notices")
 
-    def _past(self) -> list[Event]:
+    def _past(self) -> Iterator[Event]:
         if self.log is None or (self._own_log is not None and not self._own_log.folder.exists()):
-            return []
-        return [record.event for record in self.log.read(TOPIC)] if TOPIC in self.log.topics() else []
+            return
+        if TOPIC in self.log.topics():
+            yield from (record.event for record in self.log.read(TOPIC))
 
     def _tell_of_failure(self, letter: DeadLetter) -> None:
         """A customer who was not told is a fact too."""
@@ -125,6 +133,36 @@ class Shop:
     def __exit__(self, *exc: object) -> None:
         self.bus.__exit__(*exc)  # type: ignore[arg-type]
         self.close()
+
+
+def open_shop(
+    folder: Path | str,
+    *,
+    clock: Clock | None = None,
+    seed: int | None = None,
+    sender: Sender | None = None,
+    zone: str = "UTC",
+    durability: Durability = "batch",
+) -> Shop:
+    """A shop that may run for months: what was sent is remembered beside its log, and memory grows by little an event.
+
+    The log is made if need be. Ids are nobody else's, unless a seed is given. Closing the shop closes the log.
+    """
+    with FileLog(folder, durability=durability) as log:
+        if not (log.folder / TOPIC).exists():
+            log.create(TOPIC, partitions=1)  # first, for it makes the folder a log
+    stores = Path(folder) / "_stores"
+    stores.mkdir(exist_ok=True)
+    return Shop(
+        folder,
+        clock=clock or SystemClock(),
+        seed=seed,
+        sender=sender or RecordingSender(keep=LATEST),
+        zone=zone,
+        durability=durability,
+        keep=LATEST,
+        store=stores / "notifications.db",
+    )
 
 
 def open_checkout(

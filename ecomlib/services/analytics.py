@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -15,10 +16,25 @@ STAGES = ("created", "paid", "shipped", "delivered", "cancelled")
 DELAYS = (("created", "paid"), ("paid", "shipped"), ("shipped", "delivered"))
 ZERO = Decimal("0.00")
 
-# One order's story: the earliest time of each stage, the amount ordered, and the amount paid.
-Story = dict[str, Any]
-
 T = TypeVar("T", date, str)
+
+
+@dataclass(slots=True)
+class Story:
+    """One order's: the amount ordered and the amount paid, where they were said, and each stage's earliest time."""
+
+    amount: Decimal | None = None
+    paid_amount: Decimal | None = None
+    created: datetime | None = None
+    paid: datetime | None = None
+    shipped: datetime | None = None
+    delivered: datetime | None = None
+    cancelled: datetime | None = None
+
+    def revenue(self) -> Decimal:
+        if self.paid is None:
+            return ZERO
+        return next((amount for amount in (self.paid_amount, self.amount) if amount is not None), ZERO)
 
 
 class Analytics:
@@ -32,8 +48,9 @@ class Analytics:
         self.zone = zone_named(zone)
         self._seen: set[str] = set()
         self._users: set[str] = set()
-        self._stories: defaultdict[str, Story] = defaultdict(dict)
-        self._counts: Counter[str] = Counter()
+        self._stories: defaultdict[str, Story] = defaultdict(Story)
+        self._counts: Counter[str] = Counter()  # orders by stage, messages by channel, failures
+        self._revenue = ZERO
 
     def apply(self, event: Event) -> None:
         if event.id in self._seen:
@@ -48,27 +65,31 @@ class Analytics:
         elif event.type == "notification.failed":
             self._counts["failed"] += 1
         elif noun == "order" and verb in (*STAGES, "updated"):
-            self._apply_to_order(self._stories[event.data.order_id], verb, event)
+            story = self._stories[event.data.order_id]
+            before = story.revenue()
+            self._apply_to_order(story, verb, event)
+            self._revenue += story.revenue() - before
 
     def _apply_to_order(self, story: Story, verb: str, event: Event) -> None:
         if verb in ("created", "updated"):
-            story["amount"] = event.data.amount
-        if verb == "paid" and "paid" not in story:
-            story["paid_amount"] = event.data.amount
+            story.amount = event.data.amount
+        if verb == "paid" and story.paid is None:
+            story.paid_amount = event.data.amount
         if verb in STAGES:
-            story[verb] = min(event.time, story.get(verb, event.time))
+            earliest: datetime | None = getattr(story, verb)
+            self._counts[verb] += earliest is None
+            setattr(story, verb, event.time if earliest is None else min(event.time, earliest))
 
     # --- totals -------------------------------------------------------------------------------------------
 
     def totals(self) -> dict[str, int | str]:
         """`events` counts them all; `orders` to `cancelled` are distinct orders; `revenue` is a decimal string."""
-        stages = Counter(stage for story in self._all() for stage in STAGES if stage in story)
         return {
             "events": len(self._seen),
             "users": len(self._users),
-            "orders": stages["created"],
-            **{stage: stages[stage] for stage in STAGES[1:]},
-            "revenue": str(sum((_revenue(story) for story in self._all()), ZERO)),
+            "orders": self._counts["created"],
+            **{stage: self._counts[stage] for stage in STAGES[1:]},
+            "revenue": str(self._revenue),
             **{name: self._counts[name] for name in ("emails", "sms", "failed")},
         }
 
@@ -76,37 +97,38 @@ class Analytics:
 
     def orders_by_hour(self) -> list[int]:
         """24 counts of orders created, midnight first."""
-        hours = Counter(self._local(story["created"]).hour for story in self._having("created"))
+        hours = Counter(self._local(created).hour for created in self._times("created"))
         return [hours[hour] for hour in range(24)]
 
     def orders_by_day(self) -> dict[date, int]:
-        return dict(sorted(Counter(self._local(story["created"]).date() for story in self._having("created")).items()))
+        return dict(sorted(Counter(self._local(created).date() for created in self._times("created")).items()))
 
     def revenue_by_day(self) -> dict[date, Decimal]:
         """By the day of the payment."""
-        return _sums((self._local(s["paid"]).date(), _revenue(s)) for s in self._having("paid"))
+        return _sums((self._local(s.paid).date(), s.revenue()) for s in self._all() if s.paid)
 
     def orders_by_month(self) -> dict[str, int]:
         """Months are written like "2026-01"."""
-        return dict(sorted(Counter(f"{self._local(s['created']):%Y-%m}" for s in self._having("created")).items()))
+        return dict(sorted(Counter(f"{self._local(created):%Y-%m}" for created in self._times("created")).items()))
 
     def revenue_by_month(self) -> dict[str, Decimal]:
         """By the month of the payment."""
-        return _sums((f"{self._local(s['paid']):%Y-%m}", _revenue(s)) for s in self._having("paid"))
+        return _sums((f"{self._local(s.paid):%Y-%m}", s.revenue()) for s in self._all() if s.paid)
 
     def delays(self) -> dict[str, list[float]]:
         """Hours from each stage to the next ("created to paid", ...), for orders that have both in that order."""
         found: dict[str, list[float]] = {}
         for before, after in DELAYS:
-            hours = ((s[after] - s[before]).total_seconds() / 3600 for s in self._having(before, after))
+            times = ((getattr(story, before), getattr(story, after)) for story in self._all())
+            hours = ((end - start).total_seconds() / 3600 for start, end in times if start and end)
             found[f"{before} to {after}"] = [delay for delay in hours if delay >= 0]
         return found
 
     def _all(self) -> list[Story]:
         return list(self._stories.values())
 
-    def _having(self, *stages: str) -> Iterable[Story]:
-        return (story for story in self._all() if all(stage in story for stage in stages))
+    def _times(self, stage: str) -> Iterable[datetime]:
+        return (time for story in self._all() if (time := getattr(story, stage)))
 
     def _local(self, time: datetime) -> datetime:
         return time.astimezone(self.zone)
@@ -124,8 +146,9 @@ class Analytics:
     def restore(self, state: dict[str, Any]) -> None:
         self._seen, self._users = set(state["seen"]), set(state["users"])
         self._counts = Counter(state["counts"])
-        stories = {order: {k: _read(k, v) for k, v in story.items()} for order, story in state["stories"].items()}
-        self._stories = defaultdict(dict, stories)
+        stories = {o: Story(**{k: _read(k, v) for k, v in story.items()}) for o, story in state["stories"].items()}
+        self._stories = defaultdict(Story, stories)
+        self._revenue = sum((story.revenue() for story in stories.values()), ZERO)
 
 
 def _sums(amounts: Iterable[tuple[T, Decimal]]) -> dict[T, Decimal]:
@@ -135,19 +158,9 @@ def _sums(amounts: Iterable[tuple[T, Decimal]]) -> dict[T, Decimal]:
     return {name: sums[name] for name in sorted(sums, key=str)}
 
 
-def _revenue(story: Story) -> Decimal:
-    if "paid" not in story:
-        return ZERO
-    paid: Decimal | None = story["paid_amount"]
-    ordered: Decimal | None = story.get("amount")
-    return paid if paid is not None else ordered if ordered is not None else ZERO
+def _written(story: Story) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(story).items() if value is not None}
 
 
-def _written(story: Story) -> dict[str, str | None]:
-    return {name: None if value is None else str(value) for name, value in story.items()}
-
-
-def _read(name: str, value: str | None) -> Any:
-    if value is None:
-        return None
+def _read(name: str, value: str) -> Any:
     return Decimal(value) if name.endswith("amount") else datetime.fromisoformat(value)

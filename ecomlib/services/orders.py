@@ -36,7 +36,7 @@ CHANGES: dict[str, Status | None] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Order:
     order_id: str
     user_id: str | None
