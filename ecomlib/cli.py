@@ -26,6 +26,7 @@ from ecomlib.shop import TOPIC
 from ecomlib.verbs.common import Result, say
 from ecomlib.verbs.log import log_groups, log_tail, log_topics
 from ecomlib.verbs.saga import saga
+from ecomlib.verbs.serve import serve
 from ecomlib.verbs.shop import demo, doctor_, import_, replay_
 
 
@@ -131,6 +132,10 @@ def parser(settings: Settings) -> argparse.ArgumentParser:
     other.add_argument("--recover", action="store_true", help="no new order: end what a crash left open in the log")
     other.add_argument("--resume", metavar="SAGA", help="no new order: try a saga that is stuck again")
 
+    one = verb(verbs, "serve", serve, "the webhook server and its live page, until it is stopped")
+    one.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    one.add_argument("--port", type=_port, default=8000, help="0: any that is free (default: %(default)s)")
+
     one = verb(verbs, "replay", replay_, "fold a log into totals")
     one.add_argument("--until", metavar="TIME", help="only what had happened by then, like 2026-01-05T12:00")
 
@@ -149,6 +154,12 @@ def parser(settings: Settings) -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r:.20} is not a whole number from 1 to 1000000")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r:.20} is not a port, 0 to 65535")
     return int(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ecomlib.errors import BadInput
@@ -18,6 +18,12 @@ class Settings(BaseSettings):
     zone: str = "UTC"  # of the shop: its days and hours, and the times in files that name no zone
     seed: int = 0
     durability: Durability = "batch"
+    webhook_secret: SecretStr | None = None  # signs what is sent to the webhook
+    webhook_old_secret: SecretStr | None = None  # still taken while senders change to the new one
+    token: SecretStr | None = None  # opens what is read from the server
+    rate: float = Field(default=100.0, gt=0, allow_inf_nan=False)  # requests a second of one client
+    burst: int = Field(default=200, ge=1)  # and how many at once
+    trusted_proxies: str = ""  # addresses whose X-Forwarded-For is believed
 
 
 def read_settings() -> Settings:

@@ -55,7 +55,7 @@ FLOORS: tuple[set[str], ...] = (
         "importing",
         "faults",
     },
-    {"lab", "webhook", "live", "broker"},
+    {"lab", "web", "webhook", "live", "broker"},
     {"cli", "verbs", "__main__", "doctor"},
 )
 ENGINES = {

@@ -1,0 +1,61 @@
+"""The verb that stays: the webhook server, until somebody stops it."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import tempfile
+from contextlib import nullcontext
+
+from pydantic import SecretStr
+
+from ecomlib.errors import BadInput
+from ecomlib.settings import Settings
+from ecomlib.shop import open_shop
+from ecomlib.verbs.common import Result, say, table
+from ecomlib.web.hosts import is_this_machine
+
+
+def serve(options: argparse.Namespace, settings: Settings) -> Result:
+    """Ctrl+C and SIGTERM end it: it takes no more requests, finishes what it took, and prints the totals."""
+    from ecomlib.web.server import Server  # here, for the other verbs need no web framework
+    from ecomlib.webhook import Rules
+
+    signing = tuple(map(_plain, filter(None, (settings.webhook_secret, settings.webhook_old_secret))))
+    token = _plain(settings.token) if settings.token else secrets.token_urlsafe(24) if signing else None
+    rules = Rules(signing, token, rate=settings.rate, burst=settings.burst)
+    if not signing and not is_this_machine(options.host):
+        raise BadInput(
+            f"Without a secret the server is for this machine only, so it can't listen on {options.host}. Set "
+            "ECOMLIB_WEBHOOK_SECRET, or leave out --host."
+        )
+    with tempfile.TemporaryDirectory() if options.log is None else nullcontext(options.log) as folder:
+        shop = open_shop(folder, zone=settings.zone, durability=settings.durability)
+        server = Server(shop, rules, host=options.host, port=options.port, proxies=settings.trusted_proxies)
+        try:
+            server.start()
+            _greet(server.url, options, token, own_token=settings.token is None, signed=bool(signing))
+            while server.alive:
+                server.wait(1.0)
+            raise RuntimeError("The server ended by itself.")
+        except KeyboardInterrupt:
+            say("Stopping: what was taken is finished.")
+        finally:
+            server.stop()
+        totals = shop.totals()
+    return Result({"url": server.url, **totals}, table(totals))
+
+
+def _greet(url: str, options: argparse.Namespace, token: str | None, *, own_token: bool, signed: bool) -> None:
+    say(f"The webhook is at {url}/webhook/order, its documentation at {url}/docs.")
+    say(f"The live page is at {url}/{f'?token={token}' if token and own_token else ''}. Ctrl+C stops the server.")
+    if not signed:
+        say(
+            "No secret is set, so only this machine is served, and nobody has to sign. ECOMLIB_WEBHOOK_SECRET sets one."
+        )
+    if options.log is None:
+        say("The events are in a temporary log, which goes when the server stops. --log DIR keeps them.")
+
+
+def _plain(secret: SecretStr) -> str:
+    return secret.get_secret_value()

@@ -1,0 +1,136 @@
+"""The webhook server, run: on a port of this machine, in a thread of its own, until it is stopped."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Self
+
+import uvicorn
+
+from ecomlib.errors import BadInput, Refused
+from ecomlib.locks import FileLock, FileLocks
+from ecomlib.log import FileLog
+from ecomlib.shop import LATEST, TOPIC, Shop
+from ecomlib.web.app import create_app
+from ecomlib.web.feed import Feed
+from ecomlib.webhook import Rules, Webhook
+
+BACKLOG = 2048
+GRACE = 10  # seconds for requests that have begun
+
+
+class Server:
+    """A context manager. Started, it takes requests; stopped, it has finished what it took, and closed the shop.
+
+    Port 0 is any that is free; `url` says which. One server a log: two would not know of each other's keys.
+    """
+
+    def __init__(
+        self, shop: Shop, rules: Rules | None = None, *, host: str = "127.0.0.1", port: int = 0, proxies: str = ""
+    ) -> None:
+        """`proxies` are addresses whose `X-Forwarded-For` is believed, with commas between them."""
+        self.shop, self.rules, self.host, self.port = shop, rules or Rules(), host, port
+        self._proxies = proxies
+        self._lock: FileLock | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Self:
+        """Returns when requests are taken. Raises `BadInput` where the port can't be had, `Refused` where the log
+        has a server already.
+        """
+        listener = self._listen()
+        try:
+            if isinstance(self.shop.log, FileLog):
+                self._lock = FileLocks(self.shop.log.folder / "_webhook").take("server")
+                if self._lock is None:
+                    raise Refused(
+                        f"Another server has the log at {self.shop.log.folder}: stop it, or name another log."
+                    )
+            self.webhook = Webhook(self.shop, self.rules)
+            assert self.shop.log is not None
+            self.feed = Feed(self.shop.log, TOPIC, keep=LATEST)
+            self.shop.bus.start()
+            self.webhook.owed.deliver(self.shop)
+        except BaseException:
+            listener.close()
+            self._unlock()
+            raise
+        config = uvicorn.Config(
+            create_app(self.webhook, self.feed),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=GRACE,
+            proxy_headers=bool(self._proxies),
+            forwarded_allow_ips=self._proxies or None,
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, args=([listener],), name="webhook server", daemon=True
+        )
+        self._thread.start()
+        while not self._uvicorn.started and self._thread.is_alive():
+            self._thread.join(0.01)
+        return self
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        # With the protocol named, asyncio turns off the delay of small packets, which costs 40 ms an answer.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self.host, self.port))
+        except OSError as error:
+            listener.close()
+            raise BadInput(
+                f"{self.host}:{self.port} can't be used ({error.strerror}): name another with --port, or stop what "
+                "listens there."
+            ) from error
+        self.port = listener.getsockname()[1]
+        return listener
+
+    @property
+    def url(self) -> str:
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Return when the server has ended, or after so many seconds."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Takes no more requests, finishes those that it took, makes the deliveries, and closes the shop.
+
+        Raises `NotDrained` where a delivery has not ended after `timeout` seconds: it is taken up at the next start.
+        """
+        if self._thread is None:
+            return self.shop.close()
+        self.feed.close()  # readers would stay for ever
+        self._uvicorn.should_exit = True
+        self._thread.join()
+        self._thread = None
+        try:
+            self.shop.bus.drain(timeout)
+        finally:
+            try:
+                self.shop.bus.stop(timeout=5)
+            finally:
+                self.shop.close()
+                self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()

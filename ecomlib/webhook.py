@@ -1,0 +1,108 @@
+"""The webhook: other systems report here what happened to an order; anybody may call it, at any time, and twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from ecomlib.errors import BadInput, BusFull, KeyReused, LogError
+from ecomlib.events import Event
+from ecomlib.shop import TOPIC, Shop
+from ecomlib.web.inbox import Inbox
+from ecomlib.web.limits import RateLimit, read_body
+from ecomlib.web.owed import TOLD, Owed
+from ecomlib.web.problems import SOON, Problem
+from ecomlib.web.reports import Report, mode_of, read_report
+from ecomlib.web.signatures import WINDOW, UsedSignatures, Verifier
+
+SHORTEST_SECRET = 16  # characters
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Who may do how much. With a secret, requests must be signed, and reading needs the token."""
+
+    secrets: tuple[str, ...] = ()  # two while they are changed: the new one, and the one before
+    token: str | None = None
+    rate: float = 100.0  # requests a second that one client may go on sending
+    burst: int = 200  # and how many at once
+    size: int = 65_536  # bytes of a body
+    window: int = WINDOW
+
+    def __post_init__(self) -> None:
+        if any(len(secret) < SHORTEST_SECRET for secret in self.secrets):
+            raise BadInput(f"A webhook's secret has {SHORTEST_SECRET} characters or more: a short one can be guessed.")
+        if self.secrets and not self.token:
+            raise BadInput("With a secret, those who read need a token: set one as well.")
+
+
+class Webhook:
+    """Takes facts about orders, each delivery once. What it has answered with 202 is in the log.
+
+    It never refuses a fact for an order's history: it happened, in whatever order we hear of it.
+    """
+
+    def __init__(self, shop: Shop, rules: Rules) -> None:
+        if shop.log is None:
+            raise BadInput("A webhook needs a shop with a log: what was answered must not be forgotten.")
+        self.shop, self.rules = shop, rules
+        self.inbox, self.owed = Inbox(shop.log, TOPIC), Owed()
+        self._limit = RateLimit(rules.rate, rules.burst, shop.clock)
+        self._verifier = Verifier(rules.secrets, shop.clock, rules.window)
+        self._used = UsedSignatures(shop.clock, rules.window)
+        if TOPIC in shop.log.topics():
+            for record in shop.log.read(TOPIC):
+                self._remember(record.event, record.position.offset)
+
+    def _remember(self, event: Event, offset: int) -> None:
+        self.inbox.apply(event, offset)
+        self.owed.apply(event, offset)
+        self._used.apply(event)
+
+    async def receive(self, request: Request) -> JSONResponse:
+        """Everything that can be refused is refused before anything happens."""
+        self._limit.take(request.client.host if request.client else "")  # 429
+        mode_of(request.headers)  # 415
+        body = await read_body(request, self.rules.size)  # 413
+        signed = self._verifier.check(body, request.headers)  # 401
+        report = read_report(request.headers, body, self.shop.new_event, signed)  # 400, 422
+        event, again = await run_in_threadpool(self.accept, report)  # 401, 409, 503
+        return JSONResponse(answer(event), 202, {"Idempotent-Replayed": "true"} if again else None)
+
+    def accept(self, report: Report) -> tuple[Event, bool]:
+        """Returns once the event is safe: the first one of this delivery, and whether it had been taken before.
+
+        Blocks while the log is written, so it does not belong on the event loop. Raises `Problem`, without effect.
+        """
+        claimed = report.signed if report.key is None else None  # with a key, a repetition has no second effect
+        if claimed is not None:
+            self._used.claim(claimed)
+        try:
+            return self.inbox.once(report.key, report.requesthash, lambda: self.shop.bus.publish(report.event))
+        except Exception as error:
+            if claimed is not None:
+                self._used.release(claimed)
+            raise problem(error) from error
+
+
+def problem(error: Exception) -> Exception:
+    """What the shop could not do, in the words of HTTP."""
+    if isinstance(error, KeyReused):
+        return Problem(409, str(error))
+    if isinstance(error, BusFull):
+        return Problem(503, f"Too much is waiting to be served, so nothing was taken. {error}", headers=SOON)
+    if isinstance(error, LogError):
+        return Problem(503, f"The log can't be written, so nothing was taken. {error}", headers={"Retry-After": "5"})
+    return error
+
+
+def answer(event: Event) -> dict[str, Any]:
+    """It follows from the event alone, so it is the same at every repetition. The keys are the original's."""
+    nobody = event.type in TOLD and getattr(event.data, "user_id", None) is None
+    about = " It names no user, so nobody is told." if nobody else ""
+    message = f"{event.type} of order {event.data.order_id} is in the log.{about}"
+    return {"status": "success", "event_name": event.type, "message": message, "event_id": event.id}
