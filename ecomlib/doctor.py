@@ -14,7 +14,7 @@ from ecomlib.errors import EcomlibError
 from ecomlib.log import FileLog
 from ecomlib.settings import Settings
 
-LAB = ("jupyterlab", "ipywidgets", "pandas", "matplotlib", "pydantic", "pika", "nbval")
+LAB = ("jupyterlab", "ipywidgets", "pandas", "matplotlib", "pydantic", "fastapi", "uvicorn", "pika", "nbval")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROKER = ("127.0.0.1", 5672)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,8 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 SHELL = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
 PYTHON = [block for kind, block in BLOCKS if kind == "python"]
 VERBS = [line.removeprefix(".venv/bin/ecomlib ") for line in SHELL if line.startswith(".venv/bin/ecomlib ")]
+SERVE = [verb for verb in VERBS if verb.startswith("serve")]  # it stays, so it has a test of its own
+PLAIN, SIGNED = (block for kind, block in BLOCKS if "curl" in block)
 MAKES = [line.split()[1] for line in SHELL if line.startswith("make ")]
 CONDA = [
     "conda env create -f environment.yml",
@@ -28,7 +34,9 @@ CONDA = [
 
 
 def test_every_command_is_of_a_kind_that_a_test_runs() -> None:
-    rest = [line for line in SHELL if not line.startswith((".venv/bin/ecomlib ", "make ", "jupyter lab "))]
+    webhook = [*PLAIN.splitlines(), *SIGNED.splitlines()]
+    known = (".venv/bin/ecomlib ", "make ", "jupyter lab ")
+    rest = [line for line in SHELL if not line.startswith(known) and line not in webhook]
     assert rest == CONDA  # conda itself is the workflow's: `environment.yml` is held to the lock by test_packaging
     assert VERBS
     assert PYTHON
@@ -36,10 +44,39 @@ def test_every_command_is_of_a_kind_that_a_test_runs() -> None:
 
 def test_the_verbs_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for verb in VERBS:
+    for verb in (verb for verb in VERBS if verb not in SERVE):
         with contextlib.redirect_stdout(io.StringIO()) as out:
             assert main(shlex.split(verb)) == 0, verb
         assert out.getvalue().strip(), verb
+
+
+@pytest.mark.parametrize("lines", [PLAIN.splitlines()[1:], SIGNED.splitlines()], ids=["plain", "signed"])
+@pytest.mark.skipif(not all(map(shutil.which, ("curl", "openssl"))), reason="install curl and openssl")
+def test_the_server_takes_the_reports_as_they_are_printed(lines: list[str], tmp_path: Path, unused_port: int) -> None:
+    secret = {"ECOMLIB_WEBHOOK_SECRET": "only-the-partner-knows"} if "secret" in "".join(lines).lower() else {}
+    environment = {**os.environ, **secret}
+    (verb,) = SERVE
+    command = [sys.executable, "-m", "ecomlib", *shlex.split(verb), "--port", str(unused_port)]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert server.stderr is not None
+            assert "The webhook is at" in server.stderr.readline()
+            script = "\n".join(lines).replace("8000", str(unused_port))
+            asked = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
+            answer = json.loads(asked.stdout)
+            assert (answer["status"], answer["event_name"]) == ("success", "order.paid"), asked
+        finally:
+            server.terminate()
+        said, _ = server.communicate(timeout=30)
+        assert server.returncode == 0
+        assert "paid  1" in said
 
 
 @pytest.mark.parametrize("goal", MAKES)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from ecomlib.events import Event
@@ -46,16 +47,17 @@ class Analytics:
 
     def __init__(self, zone: str = "UTC") -> None:
         self.zone = zone_named(zone)
-        self._seen: set[str] = set()
+        self._seen: set[int] = set()
         self._users: set[str] = set()
         self._stories: defaultdict[str, Story] = defaultdict(Story)
         self._counts: Counter[str] = Counter()  # orders by stage, messages by channel, failures
         self._revenue = ZERO
 
     def apply(self, event: Event) -> None:
-        if event.id in self._seen:
+        id = _short(event.id)
+        if id in self._seen:
             return
-        self._seen.add(event.id)
+        self._seen.add(id)
         noun, _, verb = event.type.partition(".")
         user = getattr(event.data, "user_id", None)
         if isinstance(user, str) and noun in ("user", "order"):
@@ -74,7 +76,8 @@ class Analytics:
         if verb in ("created", "updated"):
             story.amount = event.data.amount
         if verb == "paid" and story.paid is None:
-            story.paid_amount = event.data.amount
+            paid = event.data.amount
+            story.paid_amount = story.amount if paid == story.amount else paid  # one object for both: they are many
         if verb in STAGES:
             earliest: datetime | None = getattr(story, verb)
             self._counts[verb] += earliest is None
@@ -149,6 +152,11 @@ class Analytics:
         stories = {o: Story(**{k: _read(k, v) for k, v in story.items()}) for o, story in state["stories"].items()}
         self._stories = defaultdict(Story, stories)
         self._revenue = sum((story.revenue() for story in stories.values()), ZERO)
+
+
+def _short(id: str) -> int:
+    """128 bits of a hash, in half the memory of the id: a server has seen millions."""
+    return int.from_bytes(blake2b(id.encode(), digest_size=16).digest())
 
 
 def _sums(amounts: Iterable[tuple[T, Decimal]]) -> dict[T, Decimal]:

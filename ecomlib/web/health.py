@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-import uuid
-from pathlib import Path
+from contextlib import suppress
 
 from ecomlib.log import FileLog
 from ecomlib.shop import Shop
 
+FOLDER = "_webhook"  # beside the topics: what a server needs of its own
 STALE = 1.0  # seconds: asking more often than that costs the disk nothing
 
 
@@ -35,15 +35,17 @@ class Health:
         if not isinstance(log, FileLog):
             return ""
         # A file of its own, written and synced: a full disk shows itself, and no event is made for it.
-        probe = Path(log.folder) / f"_ready.{uuid.uuid4()}"
+        probe = log.folder / FOLDER / "ready"
         try:
+            probe.parent.mkdir(exist_ok=True)
             with probe.open("wb") as file:
                 file.write(b"ready?")
                 file.flush()
                 os.fsync(file.fileno())
             probe.unlink()
         except OSError as error:
-            probe.unlink(missing_ok=True)
+            with suppress(OSError):  # the reason that counts is the first one
+                probe.unlink(missing_ok=True)
             return f"The log's folder can't be written: {error.strerror}. Make room, or make it writable."
         return ""
 

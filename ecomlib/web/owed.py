@@ -22,6 +22,8 @@ class Owed:
 
     def deliver(self, shop: Shop) -> int:
         """Queue them for email and SMS once more. What was sent and not written down goes out again, with its id."""
-        for offset in self.offsets.values():
+        offsets = sorted(self.offsets.values())
+        self.offsets.clear()
+        for offset in offsets:
             shop.bus.replay(*CHANNELS, start=offset, end=offset + 1)
-        return len(self.offsets)
+        return len(offsets)

@@ -14,6 +14,7 @@ from ecomlib.log import FileLog
 from ecomlib.shop import LATEST, TOPIC, Shop
 from ecomlib.web.app import create_app
 from ecomlib.web.feed import Feed
+from ecomlib.web.health import FOLDER
 from ecomlib.webhook import Rules, Webhook
 
 BACKLOG = 2048
@@ -42,7 +43,7 @@ class Server:
         listener = self._listen()
         try:
             if isinstance(self.shop.log, FileLog):
-                self._lock = FileLocks(self.shop.log.folder / "_webhook").take("server")
+                self._lock = FileLocks(self.shop.log.folder / FOLDER).take("server")
                 if self._lock is None:
                     raise Refused(
                         f"Another server has the log at {self.shop.log.folder}: stop it, or name another log."
@@ -58,6 +59,7 @@ class Server:
             raise
         config = uvicorn.Config(
             create_app(self.webhook, self.feed),
+            http="h11",  # bounds the headers at 64 KiB; httptools, which is faster, takes in what is sent without end
             log_config=None,
             access_log=False,
             server_header=False,

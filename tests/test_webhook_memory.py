@@ -1,0 +1,148 @@
+"""Fifty readers of the stream, one of them stalled, while orders come in: nobody misses one, and memory stays.
+
+`ECOMLIB_EVENTS=100000 make test TESTS=tests/test_webhook_memory.py` is the whole measurement; every run does a fifth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ecomlib.log import FileLog
+from ecomlib.shop import TOPIC
+
+EVENTS = int(os.environ.get("ECOMLIB_EVENTS", "20000"))
+ALLOWED = 500  # bytes an event: 50 MB over 100,000
+WARM_UP = 6_000  # events: until then Python's and SQLite's caches, the ring and the threads fill
+READERS = 50
+CLIENTS = 4
+LIMIT = 600.0  # seconds
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc: run on Linux")
+
+
+class Served:
+    """`ecomlib serve` in a process of its own."""
+
+    def __init__(self, log: Path, port: int) -> None:
+        self.port = port
+        environment = {**os.environ, "ECOMLIB_RATE": "1e6", "ECOMLIB_BURST": "1000000", "ECOMLIB_DURABILITY": "system"}
+        command = [sys.executable, "-m", "ecomlib", "serve", "--port", str(port), "--log", str(log)]
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stderr is not None
+        assert "The webhook is at" in self.process.stderr.readline()
+
+    def memory(self) -> int:
+        """Bytes that are really in use."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def served(tmp_path: Path, unused_port: int) -> Iterator[Served]:
+    server = Served(tmp_path / "log", unused_port)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+def report(server: Served, numbers: range, failed: list[str]) -> None:
+    """Three reports an order: created, paid, shipped. With an email and an SMS they make five events."""
+    with closing(server.connect()) as connection, connection.makefile("rb") as answers:
+        for number in numbers:
+            order, stage = divmod(number, 3)
+            said = {"order_id": order, "status": ("created", "paid", "shipped")[stage], "amount": "49.90"}
+            body = json.dumps({**said, "user_id": 1000 + order % 400}).encode()
+            head = (
+                f"POST /webhook/order HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                f"Idempotency-Key: delivery-{number}\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            connection.sendall(head.encode() + body)
+            status = answers.readline()
+            length = 0
+            while (line := answers.readline()) not in (b"\r\n", b""):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            answer = answers.read(length)
+            if b" 202 " not in status:
+                failed.append(f"{number}: {status!r} {answer!r}")
+                return
+
+
+def send(server: Served, first: int, after: int) -> None:
+    failed: list[str] = []
+    parts = [range(first + n, after, CLIENTS) for n in range(CLIENTS)]
+    threads = [threading.Thread(target=report, args=(server, part, failed)) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert failed == []
+
+
+async def read(server: Served, end: int) -> list[int]:
+    """The ids that one reader is given, up to `end`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n")
+    ids: list[int] = []
+    rest = b""
+    while not ids or ids[-1] < end - 1:
+        block = await reader.read(1 << 20)
+        assert block, f"The stream ended after {len(ids)} events."
+        rest += block
+        whole = rest.rfind(b"\n") + 1
+        ids += map(int, re.findall(rb"^id: (\d+)$", rest[:whole], re.MULTILINE))
+        rest = rest[whole:]
+    writer.close()
+    return ids
+
+
+@needs_proc
+def test_fifty_readers_one_of_them_stalled_miss_nothing_and_memory_stays(served: Served, tmp_path: Path) -> None:
+    requests, warm = EVENTS * 3 // 5 // 3 * 3, WARM_UP * 3 // 5
+    send(served, 0, warm)
+    end = (warm + requests) * 5 // 3
+    stalled = served.connect()
+    stalled.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n")  # and it never reads
+
+    async def read_all() -> list[list[int]]:
+        return await asyncio.gather(*(read(served, end) for _ in range(READERS - 1)))
+
+    found: list[list[int]] = []
+    readers = threading.Thread(target=lambda: found.extend(asyncio.run(read_all())))
+    readers.start()
+    with FileLog(tmp_path / "log") as log:
+        began = time.monotonic()
+        while log.end(TOPIC) < warm * 5 // 3:  # the last emails of the warm-up
+            assert time.monotonic() - began < LIMIT
+        before = served.memory()
+        send(served, warm, warm + requests)
+        readers.join(LIMIT)
+        grown = served.memory() - before
+        assert log.end(TOPIC) == end
+    stalled.close()
+    assert len(found) == READERS - 1
+    assert all(ids == list(range(1, end)) for ids in found)
+    assert grown < ALLOWED * EVENTS, f"{grown / EVENTS:.0f} bytes an event"
+    sys.stdout.write(f"{grown / 1e6:.1f} MB over {EVENTS} events, {served.memory() / 1e6:.0f} MB in all\n")
