@@ -133,7 +133,8 @@ class Event:
             raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: {' and '.join(missing)} missing.")
         content = str(body.pop("datacontenttype", None) or "application/json").split(";")[0].strip().lower()
         if "data_base64" in body or not (content == "application/json" or content.endswith("+json")):
-            raise BadEvent(f"{body['type']!r:.60} carries no JSON object ({content}): ecomlib reads only those.")
+            wrong = f"{body['type']!r:.60} carries no JSON object ({content}): ecomlib reads only those."
+            raise BadEvent(wrong, field="datacontenttype")
         said = {name: value for name, value in body.items() if value is not None}  # null says nothing
         return cls(
             data=said.pop("data", {}),

@@ -220,6 +220,7 @@ class TestASchema:
         assert not paid.is_valid({**payload, "dataversion": 2})
         del payload["dataversion"]  # as a sender who knows nothing of versions writes it
         assert paid.is_valid(payload)
+        assert paid.is_valid({**payload, "data": {"order_id": "1", "amount": "50.00"}})
 
     def test_lets_extensions_through(self) -> None:
         event = Event("order.paid", {"order_id": 1, "amount": 5}, extensions={"a": "", "b": True, "c": -(2**31)})

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from pydantic import SecretStr
 
-from ecomlib.errors import BadInput
+from ecomlib.errors import BadInput, Refused
 from ecomlib.settings import Settings
 from ecomlib.shop import open_shop
 from ecomlib.verbs.common import Result, say, table
@@ -35,9 +35,9 @@ def serve(options: argparse.Namespace, settings: Settings) -> Result:
         try:
             server.start()
             _greet(server.url, options, token, own_token=settings.token is None, signed=bool(signing))
-            while server.alive:
-                server.wait(1.0)
-            raise RuntimeError("The server ended by itself.")
+            while not server.wait(1.0):
+                pass
+            raise Refused("The server ended by itself; what it said above tells why.")
         except KeyboardInterrupt:
             say("Stopping: what was taken is finished.")
         finally:

@@ -42,6 +42,7 @@ def create_app(webhook: Webhook, feed: Feed) -> FastAPI:
     app = FastAPIOffline(title="The shop's webhook", version="1", description=ABOUT, lifespan=lifespan, redoc_url=None)
     shop, rules = webhook.shop, webhook.rules
     health = Health(shop)
+    document = asyncapi.document()
     metrics = Metrics(
         shop.bus, workers=lambda: shop.bus.workers, readers=lambda: feed.readers, dropped=lambda: feed.dropped
     )
@@ -77,9 +78,10 @@ def create_app(webhook: Webhook, feed: Feed) -> FastAPI:
     async def receive(request: Request) -> JSONResponse:
         try:
             answer = await webhook.receive(request)
-        except Problem as problem:
+        except Exception as error:
+            problem = problems.problem_of(request, error)
             metrics.answered("refused", problem.status)
-            raise
+            raise problem from error
         metrics.answered("replayed" if "idempotent-replayed" in answer.headers else "accepted", answer.status_code)
         return answer
 
@@ -108,7 +110,7 @@ def create_app(webhook: Webhook, feed: Feed) -> FastAPI:
 
     @app.get("/asyncapi.json", summary="The shop's events, as an AsyncAPI 3 document")
     async def events() -> dict[str, Any]:
-        return asyncapi.document()
+        return document
 
     app.include_router(live.router(feed, allowed))
     openapi.complete(app, signed=bool(rules.secrets))

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import anyio
 
-from ecomlib.errors import DamagedRecord, LogError, NotALog
+from ecomlib.errors import DamagedRecord, LogError, NotALog, named
 from ecomlib.ports import Log
 
 POLL = 0.05  # seconds between two looks at the log's end
@@ -21,6 +21,7 @@ RETRY = 1.0  # seconds until a log that can't be read is tried again
 CHUNK = 1 << 16  # bytes that a reader is given at once, or one event
 BATCH = 1_000  # events that are read from the log at once
 RING_BYTES = 8 << 20
+PAST = 64  # chunks that were read from the log and are kept, for others that are as far behind
 
 
 class Frame(NamedTuple):
@@ -64,6 +65,7 @@ class Feed:
         self._ring: OrderedDict[int, Frame] = OrderedDict()  # by offset, without a gap up to `_end`
         self._ring_bytes = 0
         self._end = 0
+        self._past: OrderedDict[int, asyncio.Future[list[Frame]]] = OrderedDict()
         self._readers: set[Reader] = set()
         self._closed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,16 +115,18 @@ class Feed:
             try:
                 known = None if self.log_end is None else self._end
                 end, frames = await anyio.to_thread.run_sync(self._new, known, limiter=self._one)
-            except LogError as error:
-                if str(error) != self.trouble:
-                    self.trouble = str(error)
-                    self._tell("trouble", f"{self.trouble} The server keeps trying.")
+            except Exception as error:  # whatever it is, the readers hear of it, and it may pass
+                trouble = str(error) if isinstance(error, LogError) else f"{named(error)}."
+                if trouble != self.trouble:
+                    self.trouble = trouble
+                    self._tell("trouble", f"{trouble} The server keeps trying.")
                 return False
             if self.trouble:
                 self.trouble = ""
                 self._tell("mended", "The log can be read again.")
             if self.log_end is None or end < self._end:  # the first look, or another log in the place of the first
                 self._ring.clear()
+                self._past.clear()
                 self._ring_bytes, self._end = 0, end
                 self._wake()
             self.log_end = end
@@ -139,7 +143,7 @@ class Feed:
     async def take(self, offset: int) -> tuple[bytes, int]:
         """What comes from `offset` on, and where to go on then; nothing where all is taken. Raises `LogError`."""
         if offset not in self._ring and offset < self._end:
-            frames = await anyio.to_thread.run_sync(self._read, offset, self._end, CHUNK, limiter=self._few)
+            frames = await self._from_log(offset)
         else:
             frames, size, following = [], 0, offset
             while size < CHUNK and (frame := self._ring.get(following)):
@@ -148,11 +152,29 @@ class Feed:
                 following = frame.following
         return b"".join(frame.text for frame in frames), frames[-1].following if frames else offset
 
+    async def _from_log(self, offset: int) -> list[Frame]:
+        """Read once for all who come by soon. Whoever is behind, and wherever they began, they meet at each batch."""
+        if offset not in self._past:
+            end = min(offset - offset % BATCH + BATCH, self._end)
+            reading = anyio.to_thread.run_sync(self._read, offset, end, CHUNK, limiter=self._few)
+            self._past[offset] = asyncio.ensure_future(reading)
+            if len(self._past) > PAST:
+                self._past.popitem(last=False)
+        self._past.move_to_end(offset)
+        try:
+            frames = await asyncio.shield(self._past[offset])
+        except LogError:
+            self._past.pop(offset, None)
+            raise
+        if not frames:
+            self._past.pop(offset, None)
+        return frames
+
     def _new(self, known: int | None) -> tuple[int, list[Frame]]:
         """The log's end, and what comes behind what is known. Nothing is known at the first look: it says the end."""
         try:
             end = self._log.end(self._topic)
-            many = self._log.topics()[self._topic] if known is None else 1
+            many = 1 if known else self._log.topics()[self._topic]
         except NotALog:
             return 0, []  # the first event makes it
         if many != 1:

@@ -77,6 +77,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed unforeseen", request.method, request.url.path, exc_info=error)
-        detail = "The server failed in a way that nobody foresaw; its own log says how. Send the same request again."
-        return Problem(503, detail, headers=SOON).answer()
+        return problem_of(request, error).answer()
+
+
+def problem_of(request: Request, error: Exception) -> Problem:
+    """The error itself, if it is a problem. What nobody foresaw is logged, and the sender may try again."""
+    if isinstance(error, Problem):
+        return error
+    log.error("%s %s failed unforeseen", request.method, request.url.path, exc_info=error)
+    detail = "The server failed in a way that nobody foresaw; its own log says how. Send the same request again."
+    return Problem(503, detail, headers={**SOON, "Connection": "close"})  # Starlette closes it, and says nothing of it

@@ -34,7 +34,10 @@ class Server:
         self.shop, self.rules, self.host, self.port = shop, rules or Rules(), host, port
         self._proxies = proxies
         self._lock: FileLock | None = None
-        self._thread: threading.Thread | None = None
+        self._running = False
+        # Not the thread's join(): in Python 3.11 and 3.12 a signal that comes while it waits lets it take a living thread
+        # for a dead one.
+        self._ended = threading.Event()
 
     def start(self) -> Self:
         """Returns when requests are taken. Raises `BadInput` where the port can't be had, `Refused` where the log
@@ -69,13 +72,20 @@ class Server:
             forwarded_allow_ips=self._proxies or None,
         )
         self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._uvicorn.run, args=([listener],), name="webhook server", daemon=True
-        )
-        self._thread.start()
-        while not self._uvicorn.started and self._thread.is_alive():
-            self._thread.join(0.01)
+        self._running = True
+        threading.Thread(target=self._run, args=(listener,), name="webhook server", daemon=True).start()
+        while not (self._uvicorn.started or self._ended.wait(0.01)):
+            pass
+        if not self._uvicorn.started:
+            self.stop()
+            raise Refused("The server did not start; what it said above tells why.")
         return self
+
+    def _run(self, listener: socket.socket) -> None:
+        try:
+            self._uvicorn.run([listener])
+        finally:
+            self._ended.set()
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -97,26 +107,21 @@ class Server:
     def url(self) -> str:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-    @property
-    def alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-    def wait(self, seconds: float) -> None:
-        """Return when the server has ended, or after so many seconds."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Whether the server has ended by itself, within so many seconds."""
+        return self._ended.wait(seconds)
 
     def stop(self, timeout: float = 30.0) -> None:
         """Takes no more requests, finishes those that it took, makes the deliveries, and closes the shop.
 
         Raises `NotDrained` where a delivery has not ended after `timeout` seconds: it is taken up at the next start.
         """
-        if self._thread is None:
+        if not self._running:
             return self.shop.close()
+        self._running = False
         self.feed.close()  # readers would stay for ever
         self._uvicorn.should_exit = True
-        self._thread.join()
-        self._thread = None
+        self._ended.wait()
         try:
             self.shop.bus.drain(timeout)
         finally:
