@@ -196,10 +196,8 @@ class Feed:
         except DamagedRecord as error:
             frames.append(_unreadable(error, max(error.resume, following + 1)))
         except LogError as error:
-            if error.__cause__ is None and not isinstance(
-                error, NotALog
-            ):  # a whole record that is no event: it stays so
-                frames.append(_unreadable(error, following + 1))
+            if error.__cause__ is None and not isinstance(error, NotALog):
+                frames.append(_unreadable(error, following + 1))  # a whole record that is no event will never be one
             elif not frames:  # the disk: that may pass
                 raise
         return frames

@@ -35,6 +35,11 @@ REPORT = {
 }
 
 
+def _maybe(schema: dict[str, Any]) -> dict[str, Any]:
+    """Null says nothing."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def _event(type: str, data: dict[str, Any], *, required: tuple[str, ...] = (), version: Any = None) -> dict[str, Any]:
     """A CloudEvent of that type; `version` is the schema of its `dataversion` where the type has more than one."""
     integer = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
@@ -47,15 +52,14 @@ def _event(type: str, data: dict[str, Any], *, required: tuple[str, ...] = (), v
             "id": TEXT,
             "source": {**TEXT, "not": {"pattern": f"^({'|'.join(OUR_SOURCES)})"}},
             "type": {"const": type},
-            "subject": TEXT,
-            "time": {"type": "string", "format": "date-time"},
-            "datacontenttype": {"const": "application/json"},
-            "dataversion": version or {**integer, "minimum": 1},
-            **dict.fromkeys(("correlationid", "causationid", "partitionkey"), TEXT),
+            **dict.fromkeys(("subject", "correlationid", "causationid", "partitionkey"), _maybe(TEXT)),
+            "time": _maybe({"type": "string", "format": "date-time"}),
+            "datacontenttype": {"enum": ["application/json", None]},
+            "dataversion": version or _maybe({**integer, "minimum": 1}),
             "data": {"type": "object", "required": ["order_id", *required], "properties": {"order_id": ID, **data}},
         },
         "propertyNames": {"pattern": "^[a-z0-9]+$", "not": {"enum": sorted({*OURS, "data_base64"})}},
-        "additionalProperties": {"anyOf": [{**TEXT, "minLength": 0}, integer, {"type": "boolean"}]},
+        "additionalProperties": {"anyOf": [{**TEXT, "minLength": 0}, integer, {"type": ["boolean", "null"]}]},
     }
 
 
@@ -64,7 +68,7 @@ EVENT = {
     "oneOf": [
         _event("order.created", PAID),
         _event("order.updated", {"amount": AMOUNT}, required=("amount",)),
-        _event("order.paid", PAID, version={"const": 1}),
+        _event("order.paid", PAID, version={"enum": [1, None]}),
         _event(
             "order.paid", PAID, required=("amount",), version={"type": "integer", "minimum": 2, "maximum": 2**31 - 1}
         ),

@@ -35,8 +35,8 @@ class Server:
         self._proxies = proxies
         self._lock: FileLock | None = None
         self._running = False
-        # Not the thread's join(): in Python 3.11 and 3.12 a signal that comes while it waits lets it take a living thread
-        # for a dead one.
+        # Not the thread's join(): in Python 3.11 and 3.12 a signal that comes while it waits lets it take a living one
+        # for dead.
         self._ended = threading.Event()
 
     def start(self) -> Self:
