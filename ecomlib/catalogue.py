@@ -254,7 +254,8 @@ def read_model(model: type[D], what: str, values: dict[str, Any]) -> D:
 def _reason(error: Any) -> tuple[str, str]:
     """The field, with dots on the way down to it, and what is wrong with it."""
     missing = error["type"] == "missing"
-    reason = "is missing" if missing else str(error["msg"]).removeprefix("Value error, ")
+    said = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
+    reason = "is missing" if missing else said
     return ".".join(str(part) for part in error["loc"]), reason
 
 

@@ -13,7 +13,7 @@ from ecomlib.files import disk_errors, make_folder, sync_folder
 
 FORMAT = '{"format": 1}\n'
 MARKER = "log.json"  # says that this folder is a log, so that nobody takes another folder for one
-OURS = ("_groups", "_sagas", "_stores")  # what may stand beside the topics, and come first
+OURS = ("_groups", "_sagas", "_stores", "_webhook")  # what may stand beside the topics, and come first
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")  # of a topic, a group or a member: a file can be called so anywhere
 
 

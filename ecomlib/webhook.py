@@ -47,6 +47,7 @@ class Webhook:
     """
 
     def __init__(self, shop: Shop, rules: Rules) -> None:
+        """Reads the log once. Raises `BadInput` for a shop without one, or where its topic has several partitions."""
         if shop.log is None:
             raise BadInput("A webhook needs a shop with a log: what was answered must not be forgotten.")
         self.shop, self.rules = shop, rules
@@ -54,9 +55,9 @@ class Webhook:
         self._limit = RateLimit(rules.rate, rules.burst, shop.clock)
         self._verifier = Verifier(rules.secrets, shop.clock, rules.window)
         self._used = UsedSignatures(shop.clock, rules.window)
-        if TOPIC in shop.log.topics():
-            for record in shop.log.read(TOPIC):
-                self._remember(record.event, record.position.offset)
+        shop.log.create(TOPIC, partitions=1)  # offsets tell events apart in one partition only
+        for record in shop.log.read(TOPIC):
+            self._remember(record.event, record.position.offset)
 
     def _remember(self, event: Event, offset: int) -> None:
         self.inbox.apply(event, offset)
@@ -94,9 +95,10 @@ def problem(error: Exception) -> Exception:
     if isinstance(error, KeyReused):
         return Problem(409, str(error))
     if isinstance(error, BusFull):
-        return Problem(503, f"Too much is waiting to be served, so nothing was taken. {error}", headers=SOON)
+        return Problem(503, "Too much is waiting to be served, so nothing was taken: send it again soon.", headers=SOON)
     if isinstance(error, LogError):
-        return Problem(503, f"The log can't be written, so nothing was taken. {error}", headers={"Retry-After": "5"})
+        detail = f"The log can't be written, so nothing is promised: send it again, with the same key. {error}"
+        return Problem(503, detail, headers={"Retry-After": "5"})
     return error
 
 

@@ -46,6 +46,7 @@ class Server:
         listener = self._listen()
         try:
             if isinstance(self.shop.log, FileLog):
+                self.shop.log.create(TOPIC, partitions=1)  # first, for it makes the folder a log
                 self._lock = FileLocks(self.shop.log.folder / FOLDER).take("server")
                 if self._lock is None:
                     raise Refused(
@@ -58,7 +59,10 @@ class Server:
             self.webhook.owed.deliver(self.shop)
         except BaseException:
             listener.close()
-            self._unlock()
+            try:
+                self.shop.bus.stop(timeout=5)  # before anybody closes the shop that its worker threads use
+            finally:
+                self._unlock()
             raise
         config = uvicorn.Config(
             create_app(self.webhook, self.feed),
