@@ -11,6 +11,8 @@ from ecomlib.lab.saga_desk import SagaDesk
 from ecomlib.lab.saga_panel import SagaPanel
 from ecomlib.lab.source import show_code
 from ecomlib.lab.time_machine import TimeMachine
+from ecomlib.lab.webhook_desk import WebhookDesk
+from ecomlib.lab.webhook_panel import WebhookPanel
 
 __all__ = [
     "Desk",
@@ -21,6 +23,8 @@ __all__ = [
     "SagaDesk",
     "SagaPanel",
     "TimeMachine",
+    "WebhookDesk",
+    "WebhookPanel",
     "charts",
     "check",
     "hint",
