@@ -10,18 +10,17 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ecomlib.log import FileLog
 from ecomlib.shop import TOPIC
+from tests.support.webhook import Process, wait_until
 
 EVENTS = int(os.environ.get("ECOMLIB_EVENTS", "20000"))
 ALLOWED = 500  # bytes an event: 50 MB over 100,000
@@ -32,44 +31,23 @@ LIMIT = 600.0  # seconds
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc: run on Linux")
 
 
-class Served:
-    """`ecomlib serve` in a process of its own."""
-
-    def __init__(self, log: Path, port: int) -> None:
-        self.port = port
-        environment = {**os.environ, "ECOMLIB_RATE": "1e6", "ECOMLIB_BURST": "1000000", "ECOMLIB_DURABILITY": "system"}
-        command = [sys.executable, "-m", "ecomlib", "serve", "--port", str(port), "--log", str(log)]
-        self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr is not None
-        assert "The webhook is at" in self.process.stderr.readline()
-
-    def memory(self) -> int:
-        """Bytes that are really in use."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=60)
+def memory(server: Process) -> int:
+    """Bytes that are really in use."""
+    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.fixture
-def served(tmp_path: Path, unused_port: int) -> Iterator[Served]:
-    server = Served(tmp_path / "log", unused_port)
-    try:
-        yield server
-    finally:
-        server.end()
+def connect(server: Process) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port_of(server)), timeout=60)
 
 
-def report(server: Served, numbers: range, failed: list[str]) -> None:
+def port_of(server: Process) -> int:
+    return int(server.url.rpartition(":")[2])
+
+
+def report(server: Process, numbers: range, failed: list[str]) -> None:
     """Three reports an order: created, paid, shipped. With an email and an SMS they make five events."""
-    with closing(server.connect()) as connection, connection.makefile("rb") as answers:
+    with closing(connect(server)) as connection, connection.makefile("rb") as answers:
         for number in numbers:
             order, stage = divmod(number, 3)
             said = {"order_id": order, "status": ("created", "paid", "shipped")[stage], "amount": "49.90"}
@@ -90,7 +68,7 @@ def report(server: Served, numbers: range, failed: list[str]) -> None:
                 return
 
 
-def send(server: Served, first: int, after: int) -> None:
+def send(server: Process, first: int, after: int) -> None:
     failed: list[str] = []
     parts = [range(first + n, after, CLIENTS) for n in range(CLIENTS)]
     threads = [threading.Thread(target=report, args=(server, part, failed)) for part in parts]
@@ -101,11 +79,10 @@ def send(server: Served, first: int, after: int) -> None:
     assert failed == []
 
 
-async def read(server: Served, end: int) -> list[int]:
-    """The ids that one reader is given, up to `end`."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+async def read(server: Process, end: int, ids: list[int]) -> None:
+    """Leaves the ids that one reader is given in `ids`, up to `end`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
     writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n")
-    ids: list[int] = []
     rest = b""
     while not ids or ids[-1] < end - 1:
         block = await reader.read(1 << 20)
@@ -115,34 +92,38 @@ async def read(server: Served, end: int) -> list[int]:
         ids += map(int, re.findall(rb"^id: (\d+)$", rest[:whole], re.MULTILINE))
         rest = rest[whole:]
     writer.close()
-    return ids
 
 
 @needs_proc
-def test_fifty_readers_one_of_them_stalled_miss_nothing_and_memory_stays(served: Served, tmp_path: Path) -> None:
+def test_fifty_readers_one_of_them_stalled_miss_nothing_and_memory_stays(tmp_path: Path) -> None:
+    with Process(tmp_path, durability="system") as served:
+        measure(served)
+
+
+def measure(served: Process) -> None:
     requests, warm = EVENTS * 3 // 5 // 3 * 3, WARM_UP * 3 // 5
     send(served, 0, warm)
     end = (warm + requests) * 5 // 3
-    stalled = served.connect()
+    stalled = connect(served)
     stalled.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n")  # and it never reads
 
-    async def read_all() -> list[list[int]]:
-        return await asyncio.gather(*(read(served, end) for _ in range(READERS - 1)))
+    found: list[list[int]] = [[] for _ in range(READERS - 1)]
 
-    found: list[list[int]] = []
-    readers = threading.Thread(target=lambda: found.extend(asyncio.run(read_all())))
+    async def read_all() -> None:
+        await asyncio.gather(*(read(served, end, ids) for ids in found))
+
+    readers = threading.Thread(target=lambda: asyncio.run(read_all()))
     readers.start()
-    with FileLog(tmp_path / "log") as log:
-        began = time.monotonic()
-        while log.end(TOPIC) < warm * 5 // 3:  # the last emails of the warm-up
-            assert time.monotonic() - began < LIMIT
-        before = served.memory()
+    with FileLog(served.log) as log:
+        wait_until(lambda: all(len(ids) == log.end(TOPIC) - 1 == warm * 5 // 3 - 1 for ids in found))
+        before = memory(served)
         send(served, warm, warm + requests)
         readers.join(LIMIT)
-        grown = served.memory() - before
+        grown = memory(served) - before
         assert log.end(TOPIC) == end
-    stalled.close()
-    assert len(found) == READERS - 1
     assert all(ids == list(range(1, end)) for ids in found)
+    with httpx.Client(base_url=served.url) as client:
+        wait_until(lambda: "\necomlib_dropped_readers_total 1.0\n" in client.get("/metrics").text)
+    stalled.close()
     assert grown < ALLOWED * EVENTS, f"{grown / EVENTS:.0f} bytes an event"
-    sys.stdout.write(f"{grown / 1e6:.1f} MB over {EVENTS} events, {served.memory() / 1e6:.0f} MB in all\n")
+    sys.stdout.write(f"{grown / 1e6:.1f} MB over {EVENTS} events, {memory(served) / 1e6:.0f} MB in all\n")
