@@ -131,7 +131,8 @@ class Event:
         missing = [name for name in ("id", "source", "type") if body.get(name) is None]
         if missing:
             raise BadEvent(f"{text[:40]!r} is no CloudEvents 1.0 event: {' and '.join(missing)} missing.")
-        content = str(body.pop("datacontenttype", None) or "application/json").split(";")[0].strip().lower()
+        content = body.pop("datacontenttype", None)
+        content = "application/json" if content is None else str(content).split(";")[0].strip().lower()
         if "data_base64" in body or not (content == "application/json" or content.endswith("+json")):
             wrong = f"{body['type']!r:.60} carries no JSON object ({content}): ecomlib reads only those."
             raise BadEvent(wrong, field="datacontenttype")

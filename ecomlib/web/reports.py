@@ -161,6 +161,8 @@ def _cloudevent(said: Any, new_event: EventFactory, marks: Mapping[str, str]) ->
     if missing := [name for name in ("specversion", "id", "source", "type") if said.get(name) is None]:
         what = f"The event can't be taken: {' and '.join(missing)} missing."
         raise BadEvent(what, fields=[(name, "is missing") for name in missing])
+    if said.get("dataversion") == 0:  # in the shop's own code that means the newest
+        raise _wrong("dataversion", "is a whole number from 1")
     timed = said.get("time") is not None
     now = new_event.clock.now().isoformat()
     event = Event.from_json(json.dumps(said if timed else {**said, "time": now}))
