@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import httpx
+import pytest
 
 from ecomlib.clock import SystemClock
 from ecomlib.events import Event
@@ -39,7 +40,7 @@ class Client:
     """Sends orders to a server. A body that is no bytes becomes JSON."""
 
     def __init__(self, url: str, *, secret: str | None = None) -> None:
-        self.http = httpx.Client(base_url=url, timeout=LIMIT)
+        self.http = httpx.Client(base_url=url, timeout=LIMIT, trust_env=False)
         self.secret = secret
 
     def post(
@@ -139,6 +140,8 @@ class Process:
 
     def __init__(self, folder: Path, *arguments: str, port: int | None = 0, log: bool = True, **settings: str) -> None:
         """`settings` are ECOMLIB_... variables, without that prefix. Runs in `folder`, its log is `folder/log`."""
+        if os.name == "nt":
+            pytest.skip("Windows has no signals to send, so no process can be asked to stop")
         self.log = folder / "log"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ECOMLIB_")}
         wide = {"ECOMLIB_RATE": "1000000", "ECOMLIB_BURST": "1000000"}
