@@ -133,7 +133,7 @@ def parser(settings: Settings) -> argparse.ArgumentParser:
     other.add_argument("--resume", metavar="SAGA", help="no new order: try a saga that is stuck again")
 
     one = verb(verbs, "serve", serve, "the webhook server and its live page, until it is stopped")
-    one.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    one.add_argument("--host", type=_host, default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     one.add_argument("--port", type=_port, default=8000, help="0: any that is free (default: %(default)s)")
 
     one = verb(verbs, "replay", replay_, "fold a log into totals")
@@ -155,6 +155,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r:.20} is not a whole number from 1 to 1000000")
     return int(text)
+
+
+def _host(text: str) -> str:
+    if not text:  # as from a shell's variable that isn't set: it would mean every address
+        raise argparse.ArgumentTypeError("it is empty: name an address, like 127.0.0.1")
+    return text
 
 
 def _port(text: str) -> int:

@@ -47,6 +47,10 @@ class LogFile:
         for folder in (path.parent, path.parent.parent):
             self.sync_folder(folder)  # without this a new file's name may be forgotten, and its bytes with it
 
+    def replaced(self) -> bool:
+        """Whether another file stands where this one was opened. Raises `FileNotFoundError` where there is none."""
+        return not os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+
     def append(self, data: bytes) -> None:
         left = memoryview(data)
         while left:  # the system may take less than it was given

@@ -209,7 +209,7 @@ def router(feed: Feed, allowed: Callable[..., Any]) -> APIRouter:
         CloudEvent as its `data`.
         """
         query = request.query_params
-        seen = _number("Last-Event-ID", request.headers.get("Last-Event-ID"), LARGEST)
+        seen = _number("Last-Event-ID", request.headers.get("Last-Event-ID") or None, LARGEST)  # empty means none
         after = _number("after", query.get("after"), LARGEST)
         return Stream(feed, after if seen is None else seen, _number("last", query.get("last"), MOST))
 

@@ -73,6 +73,8 @@ class Partition:
         file, lock = self._opened
         portalocker.lock(lock, portalocker.LOCK_EX)
         try:
+            if file.replaced():  # its bytes would be lost, or would damage what was moved away
+                raise LogError(f"{self.path} is another file than the one that was opened: open the log anew.")
             yield file
         finally:
             portalocker.unlock(lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,7 @@ from ecomlib.events import Event, EventFactory, new_id, seeded_ids
 from ecomlib.faults import Faults
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
-from ecomlib.ports import DeadLetter, Durability, Log
+from ecomlib.ports import DeadLetter, Durability, Log, Retry
 from ecomlib.replay import replay
 from ecomlib.saga import TOPIC as SAGAS
 from ecomlib.services import audit
@@ -25,6 +26,9 @@ from ecomlib.services.senders import RecordingSender, Sender
 
 TOPIC = "shop"
 CHANNELS = ("email", "sms")  # the subscriptions that send notifications are named like their channels
+PATIENT = Retry(attempts=12, longest=60)  # two and a half minutes: mail servers and disks have bad moments
+FOR_EVER = 1_000_000_000
+OWN_TROUBLE = ("LogError:", "BusFull:", "StoreError:")  # the message may have been sent: only its fact is missing
 LATEST = 1_000  # attempts, dead letters, messages and events for the live page that a server keeps in memory
 
 
@@ -48,10 +52,11 @@ class Shop:
         durability: Durability = "batch",
         keep: int = 10_000,
         store: Path | str = ":memory:",
+        retry: Retry | None = None,
     ) -> None:
         """`keep` is how many attempts, dead letters and audit lines stay in memory: the latest ones.
 
-        `store` is the SQLite file that remembers which messages were sent.
+        `store` is the SQLite file that remembers which messages were sent. `retry` is for the services' deliveries.
         """
         self._own_log = FileLog(log, durability=durability) if isinstance(log, str | Path) else None
         self.log: Log | None = self._own_log or (log if not isinstance(log, str | Path) else None)
@@ -59,7 +64,8 @@ class Shop:
         # A log that goes on needs ids that it does not have yet, so where it ends is part of the seed.
         ids = new_id if seed is None else seeded_ids(f"{seed} from {sum(1 for _ in self._past())}")
         self.new_event = EventFactory("/shop", self.clock, ids)
-        self.bus = EventBus(log=self.log, topic=TOPIC, clock=self.clock, threads=threads, keep=keep)
+        retry = retry or Retry()
+        self.bus = EventBus(log=self.log, topic=TOPIC, clock=self.clock, retry=retry, threads=threads, keep=keep)
         self.faults = Faults()
         self.sender: Sender = sender or RecordingSender()
         self.orders = OrderService(self.bus, self.new_event)
@@ -79,18 +85,22 @@ class Shop:
             ("analytics", ("#",), self.analytics.apply),
         ):
             self.bus.subscribe(*patterns, handler=self.faults.wrap(name, handler), name=name)
-        self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="failure notices")
+        # Only our own disk or bus can fail a notice. That passes, and the notice must not be lost with it.
+        patient = replace(self.bus.retry, attempts=FOR_EVER)
+        self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="failure notices", retry=patient)
 
     def _past(self) -> Iterator[Event]:
-        if self.log is None or (self._own_log is not None and not self._own_log.folder.exists()):
+        if self.log is None or (isinstance(self.log, FileLog) and not self.log.folder.exists()):
             return
         if TOPIC in self.log.topics():
             yield from (record.event for record in self.log.read(TOPIC))
 
     def _tell_of_failure(self, letter: DeadLetter) -> None:
-        """A customer who was not told is a fact too."""
+        """A customer who was not told is a fact too. Our own trouble is none: it passes, and the customer is told."""
         channel = letter.subscription
-        if channel in CHANNELS:
+        if channel in CHANNELS and letter.error.startswith(OWN_TROUBLE):
+            self.bus.redeliver(letter)
+        elif channel in CHANNELS:
             data = letter.event.data
             self.bus.publish(
                 self.new_event(
@@ -162,6 +172,7 @@ def open_shop(
         durability=durability,
         keep=LATEST,
         store=stores / "notifications.db",
+        retry=PATIENT,
     )
 
 

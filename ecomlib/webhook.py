@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from ecomlib.web.problems import SOON, Problem
 from ecomlib.web.reports import Report, mode_of, read_report
 from ecomlib.web.signatures import WINDOW, UsedSignatures, Verifier
 
-SHORTEST_SECRET = 16  # characters
+SHORTEST = 16  # characters of a secret, or of a token
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,17 @@ class Rules:
     window: int = WINDOW
 
     def __post_init__(self) -> None:
-        if any(len(secret) < SHORTEST_SECRET for secret in self.secrets):
-            raise BadInput(f"A webhook's secret has {SHORTEST_SECRET} characters or more: a short one can be guessed.")
+        for secret in self.secrets:
+            if len(secret.strip()) < SHORTEST or not secret.isprintable():
+                raise BadInput(
+                    f"A webhook's secret is text of {SHORTEST} characters or more: a short one can be guessed."
+                )
         if self.secrets and not self.token:
             raise BadInput("With a secret, those who read need a token: set one as well.")
+        if self.token and not re.fullmatch(f"[A-Za-z0-9._~-]{{{SHORTEST},}}", self.token):
+            raise BadInput(
+                f"A token has {SHORTEST} or more letters, digits and '.', '_', '~', '-': a cookie carries it."
+            )
 
 
 class Webhook:
@@ -56,13 +64,13 @@ class Webhook:
         self._verifier = Verifier(rules.secrets, shop.clock, rules.window)
         self._used = UsedSignatures(shop.clock, rules.window)
         shop.log.create(TOPIC, partitions=1)  # offsets tell events apart in one partition only
-        for record in shop.log.read(TOPIC):
-            self._remember(record.event, record.position.offset)
-
-    def _remember(self, event: Event, offset: int) -> None:
-        self.inbox.apply(event, offset)
-        self.owed.apply(event, offset)
-        self._used.apply(event)
+        self.following = 0  # the offset behind what was read
+        for (_, _, offset), event in shop.log.read(TOPIC):
+            self.inbox.apply(event, offset)
+            self.owed.apply(event, offset)
+            self._used.apply(event)
+            shop.analytics.apply(event)  # knows nearly all of them: others may have appended since the shop was opened
+            self.following = offset + 1
 
     async def receive(self, request: Request) -> JSONResponse:
         """Everything that can be refused is refused before anything happens."""

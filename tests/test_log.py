@@ -697,3 +697,19 @@ def test_reading_from_any_offset_of_a_long_and_damaged_log_gives_what_reading_fr
     events, damage = salvage(log, start)
     assert [event.data.number for event in events] == [n for n in range(start, 1000) if n not in damaged]
     assert {found.offset for found in damage} <= damaged
+
+
+def test_a_file_that_was_replaced_while_it_was_open_is_neither_lost_nor_damaged(tmp_path: Path) -> None:
+    """As a restored backup does it, under a server that runs."""
+    log = FileLog(tmp_path / "log")
+    log.append("shop", brewed(1), brewed(2), brewed(3))
+    (tmp_path / "log").rename(tmp_path / "away")
+    with FileLog(tmp_path / "log") as restored:
+        restored.append("shop", brewed(1))
+    with pytest.raises(LogError, match="is another file than the one that was opened: open the log anew"):
+        log.append("shop", brewed(4))
+    log.close()
+    assert len(list(FileLog(tmp_path / "away").read("shop"))) == 3
+    with FileLog(tmp_path / "log") as anew:
+        anew.append("shop", brewed(4))
+        assert len(list(anew.read("shop"))) == 2

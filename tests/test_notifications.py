@@ -17,6 +17,7 @@ from ecomlib.errors import BusFull, Permanent
 from ecomlib.events import Event, EventFactory
 from ecomlib.services.notifications import NotificationService
 from ecomlib.services.senders import Message, RecordingSender, Sender, SendFailed, SmtpSender
+from ecomlib.services.store import StoreError
 
 CREATED = Event("order.created", {"order_id": 1, "user_id": 100, "amount": 50}, id="created-1")
 PAID = Event("order.paid", {"order_id": 1, "user_id": 100, "amount": 50}, id="paid-1")
@@ -163,3 +164,24 @@ def test_only_a_refusal_for_good_is_permanent(
 def test_a_server_that_is_not_there_may_be_there_at_the_next_attempt(unused_port: int) -> None:
     with pytest.raises(SendFailed, match="can't be reached"):
         SmtpSender("127.0.0.1", unused_port, timeout=2).send(MESSAGE)
+
+
+def test_a_store_that_cannot_be_written_for_a_while_sends_nothing_twice(tmp_path: Path) -> None:
+    sender = RecordingSender()
+    service = new_service(EventBus(), sender, tmp_path / "sent.db")
+    service._memory.execute("PRAGMA query_only = ON")
+    for _ in range(3):
+        with pytest.raises(StoreError, match=r"sent\.db failed"):
+            service.send_email(CREATED)
+    service._memory.execute("PRAGMA query_only = OFF")
+    service.send_email(CREATED)
+    service.close()
+    again = new_service(EventBus(), sender, tmp_path / "sent.db")
+    again.send_email(CREATED)
+    assert [message.id for message in sender.sent] == ["created-1.email@shop.example"]
+
+
+def test_a_store_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "sent.db").write_bytes(b"this is no database, and it is long enough to be looked at" * 20)
+    with pytest.raises(StoreError, match=r"file is not a database .name another file, or move this one away"):
+        new_service(EventBus(), RecordingSender(), tmp_path / "sent.db")

@@ -141,3 +141,10 @@ def test_a_fact_that_a_learner_invented_is_no_trouble() -> None:
     orders = new_service()
     orders.recover([Event("order.gift_wrapped", {"ribbon": "red"}), Event("coffee.spilled")])
     assert orders.orders == ()
+
+
+def test_a_report_without_an_amount_takes_none_back() -> None:
+    orders = OrderService(EventBus(), EventFactory("/shop", SimulatedClock()))
+    orders.create(1, amount=50, user_id=100)
+    orders.apply(Event("order.created", {"order_id": 1}))
+    assert str(orders.get(1).amount) == "50.00"

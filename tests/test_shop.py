@@ -12,6 +12,7 @@ from ecomlib.faults import InjectedFault
 from ecomlib.log import FileLog
 from ecomlib.services.senders import RecordingSender
 from ecomlib.shop import Shop, replayed
+from tests.support.disks import FullFile, One
 
 STORY = {
     "events": 6,
@@ -146,3 +147,20 @@ def test_the_audit_says_who_did_what() -> None:
     shop.orders.register_user(7, username="Ada")
     shop.run()
     assert list(shop.audit.lines) == ["user registered: user_id 7, username Ada"]
+
+
+def test_a_customer_is_told_when_our_own_disk_has_recovered(tmp_path: Path) -> None:
+    """However long that takes, and only once: the email went out, and its fact could not be written."""
+    disk = One(FullFile)
+    with FileLog(tmp_path / "log", files=disk) as log:
+        shop = Shop(log)
+        shop.orders.create(1, user_id=100, amount=50)
+        assert isinstance(disk.file, FullFile)
+        disk.file.full = True
+        for _ in range(50):
+            assert shop.bus.deliver_one()
+        disk.file.full = False
+        shop.run()
+        assert len(shop.sender.sent) == 1  # type: ignore[attr-defined]
+        assert (shop.totals()["emails"], shop.totals()["failed"]) == (1, 0)
+        assert shop.bus.dead_letters == ()

@@ -26,6 +26,7 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from ecomlib.clock import SimulatedClock
+from ecomlib.errors import BadInput
 from ecomlib.events import Event
 from ecomlib.log import FileLog
 from ecomlib.services.senders import Message, RecordingSender
@@ -945,3 +946,71 @@ def test_facts_of_others_in_the_log_are_owed_nothing(tmp_path: Path) -> None:
     with served(open_shop(tmp_path, sender=sender)) as client:
         assert client.totals()["orders"] == 1
     assert sender.sent == []
+
+
+@pytest.mark.parametrize("source", ["/shopify/orders", "/webhooks", "/checkout-eu", "https://partner.example/shop"])
+def test_a_source_that_only_begins_like_ours_is_a_partner(tmp_path: Path, source: str) -> None:
+    with served(tmp_path / "log") as client:
+        assert client.post(cloudevent(source=source), kind=STRUCTURED).status_code == 202
+        for ours in ("/shop", "/shop/2", "/webhook/order"):
+            problem = refused(client.post(cloudevent(source=ours), kind=STRUCTURED), 422)
+            assert [error["field"] for error in problem["errors"]] == ["source"]
+
+
+@pytest.mark.parametrize("time", ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_time_that_no_order_can_have_is_a_mistake(tmp_path: Path, time: str) -> None:
+    """It would stop every simulated clock, and every chart, of whoever opens the log."""
+    with served(tmp_path / "log") as client:
+        problem = refused(client.post(cloudevent(time=time), kind=STRUCTURED), 422)
+    assert [error["field"] for error in problem["errors"]] == ["time"]
+
+
+def test_the_totals_know_what_another_process_appends(tmp_path: Path) -> None:
+    with served(tmp_path / "log") as client, FileLog(tmp_path / "log") as other:
+        client.post(CREATED)
+        other.append(TOPIC, *(Event("order.created", {"order_id": 100 + n, "amount": 1}) for n in range(50)))
+        wait_until(lambda: client.totals()["orders"] == 51)
+        wait_until(lambda: client.totals()["events"] == other.end(TOPIC))
+
+
+def test_a_log_that_was_replaced_under_the_server_is_not_written(tmp_path: Path) -> None:
+    with served(tmp_path / "log") as client:
+        client.post(CREATED, "a")
+        wait_until(lambda: client.totals()["emails"] == 1)
+        (tmp_path / "log").rename(tmp_path / "away")
+        FileLog(tmp_path / "log").create(TOPIC, 1)
+        assert "open the log anew" in refused(client.post(CREATED, "b"), 503)["detail"]
+        assert "it was replaced" in refused(client.post(CREATED, "a"), 503)["detail"]
+        assert client.get("/health").status_code == 200
+    assert len(taken(tmp_path / "away")) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"webhook_secret": "tiny-1"}, "A webhook's secret is text of 16 characters or more"),
+        ({"webhook_secret": " " * 20}, "A webhook's secret is text of 16 characters or more"),
+        ({"webhook_secret": SECRET, "webhook_old_secret": "tiny-1"}, "ECOMLIB_WEBHOOK_OLD_SECRET"),
+        ({"webhook_secret": SECRET, "token": "tiny-1"}, "A token has 16 or more letters"),
+        ({"webhook_secret": SECRET, "token": "with spaces and; semicolons"}, "A token has 16 or more letters"),
+        ({"trusted_proxies": "10.0.0.1, nonsense"}, "'nonsense' is none of them"),
+        ({"rate": "0"}, "ECOMLIB_RATE"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+    with Process(tmp_path, **settings) as server:  # type: ignore[arg-type]
+        assert server.end() == (2, "")
+        assert said in server.said
+        assert "Traceback" not in server.said
+        assert "tiny-1" not in server.said  # no secret is shown
+
+
+def test_a_secret_that_is_no_text_is_refused() -> None:
+    with pytest.raises(BadInput, match="A webhook's secret is text"):
+        Rules(secrets=("\udcff" * 20,), token=TOKEN)
+
+
+def test_an_empty_host_is_not_every_address(tmp_path: Path) -> None:
+    with Process(tmp_path, "--host", "", webhook_secret=SECRET) as server:
+        assert server.end() == (2, "")
+        assert "it is empty: name an address" in server.said

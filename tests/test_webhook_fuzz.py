@@ -37,11 +37,15 @@ from tests.support.webhook import GUARDED, LIMIT, PATH, PLAIN, SECRET, STRUCTURE
 HOOKS = """
 import itertools
 import schemathesis
+from datetime import datetime
 from hypothesis import strategies as st
 from tests.test_webhook_fuzz import Credentials, says_whole_numbers_as_such
 
 unseen = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
 schemathesis.openapi.format("printable", st.text(st.characters(exclude_categories=unseen), min_size=1))
+# The document says it in words: from 1970 on, and not ahead of the shop's clock.
+possible = st.datetimes(datetime(1970, 1, 2), datetime(2026, 1, 1))
+schemathesis.openapi.format("date-time", possible.map(lambda time: f"{time.isoformat()}Z"))
 schemathesis.auth.set_from_requests(Credentials())
 fresh = itertools.count(1000)
 

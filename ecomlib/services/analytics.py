@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -42,11 +43,13 @@ class Analytics:
     """Takes facts as they come: late, out of order, or twice (an event's id counts once).
 
     An order's revenue is what its first `order.paid` says, or, where an old version says no amount, what the order
-    said. Days, hours and months are those of `zone`, an IANA name. Amounts are `Decimal`, delays are hours.
+    said. Days, hours and months are those of `zone`, an IANA name. Amounts are `Decimal`, delays are hours. Any thread
+    may apply an event.
     """
 
     def __init__(self, zone: str = "UTC") -> None:
         self.zone = zone_named(zone)
+        self._one_at_a_time = threading.Lock()
         self._seen: set[int] = set()
         self._users: set[str] = set()
         self._stories: defaultdict[str, Story] = defaultdict(Story)
@@ -54,6 +57,10 @@ class Analytics:
         self._revenue = ZERO
 
     def apply(self, event: Event) -> None:
+        with self._one_at_a_time:
+            self._apply(event)
+
+    def _apply(self, event: Event) -> None:
         id = _short(event.id)
         if id in self._seen:
             return
@@ -73,7 +80,7 @@ class Analytics:
             self._revenue += story.revenue() - before
 
     def _apply_to_order(self, story: Story, verb: str, event: Event) -> None:
-        if verb in ("created", "updated"):
+        if verb in ("created", "updated") and event.data.amount is not None:
             story.amount = event.data.amount
         if verb == "paid" and story.paid is None:
             paid = event.data.amount

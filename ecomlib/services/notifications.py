@@ -10,6 +10,7 @@ from ecomlib.errors import Permanent
 from ecomlib.events import Event, EventFactory
 from ecomlib.ports import Bus
 from ecomlib.services.senders import Channel, Message, Sender
+from ecomlib.services.store import database_errors
 
 
 class NotificationService:
@@ -17,19 +18,22 @@ class NotificationService:
 
     One gap stays, and no code can close it: dying after the sender took the message and before that is written down.
     The message then goes out again, with the same id. What was sent is remembered in the SQLite file `store`, which
-    survives the death of the process.
+    survives the death of the process; raises `StoreError` where that can't be read or written.
     """
 
     def __init__(self, bus: Bus, sender: Sender, new_event: EventFactory, *, store: Path | str = ":memory:") -> None:
         self._bus, self._sender, self._new_event = bus, sender, new_event
         self._one_at_a_time = threading.Lock()
-        self._memory = sqlite3.connect(store, check_same_thread=False)
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):  # no fsync a message
-            self._memory.execute(f"PRAGMA {pragma}")
-        with self._memory:
-            self._memory.execute(
-                "CREATE TABLE IF NOT EXISTS sent (message_id TEXT PRIMARY KEY, told INTEGER NOT NULL DEFAULT 0)"
-            )
+        self._unwritten: set[str] = set()  # sent, but the store could not be written: the next attempt must know
+        self._store = Path(store)
+        with database_errors(self._store):
+            self._memory = sqlite3.connect(store, check_same_thread=False)
+            for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):  # no fsync a message
+                self._memory.execute(f"PRAGMA {pragma}")
+            with self._memory:
+                self._memory.execute(
+                    "CREATE TABLE IF NOT EXISTS sent (message_id TEXT PRIMARY KEY, told INTEGER NOT NULL DEFAULT 0)"
+                )
 
     def send_email(self, event: Event) -> None:
         if event.type == "user.registered":
@@ -72,12 +76,18 @@ class NotificationService:
         )
 
     def _remembered(self, message_id: str) -> tuple[bool, bool]:
-        row = self._memory.execute("SELECT told FROM sent WHERE message_id = ?", (message_id,)).fetchone()
-        return row is not None, row is not None and bool(row[0])
+        with database_errors(self._store):
+            row = self._memory.execute("SELECT told FROM sent WHERE message_id = ?", (message_id,)).fetchone()
+        return row is not None or message_id in self._unwritten, row is not None and bool(row[0])
 
     def _write(self, statement: str, message_id: str) -> None:
-        with self._memory:
+        missing = message_id in self._unwritten
+        self._unwritten.add(message_id)
+        with database_errors(self._store), self._memory:
+            if missing:
+                self._memory.execute("INSERT OR IGNORE INTO sent (message_id) VALUES (?)", (message_id,))
             self._memory.execute(statement, (message_id,))
+        self._unwritten.remove(message_id)
 
     def close(self) -> None:
         self._memory.close()

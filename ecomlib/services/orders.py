@@ -143,6 +143,7 @@ class OrderService:
         order = self._orders.get(key) or Order(key, getattr(event.data, "user_id", None), None, "created")
         if status is None:
             user_id = getattr(event.data, "user_id", None) or order.user_id
-            self._orders[key] = replace(order, amount=event.data.amount, user_id=user_id)
+            amount = order.amount if event.data.amount is None else event.data.amount
+            self._orders[key] = replace(order, amount=amount, user_id=user_id)
         else:
             self._orders[key] = replace(order, status=status)

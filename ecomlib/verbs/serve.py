@@ -6,30 +6,41 @@ import argparse
 import secrets
 import tempfile
 from contextlib import nullcontext
+from ipaddress import ip_network
+from pathlib import Path
 
 from pydantic import SecretStr
 
 from ecomlib.errors import BadInput, Refused
 from ecomlib.settings import Settings
-from ecomlib.shop import open_shop
+from ecomlib.shop import TOPIC, open_shop
 from ecomlib.verbs.common import Result, say, table
 from ecomlib.web.hosts import is_this_machine
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> Result:
     """Ctrl+C and SIGTERM end it: it takes no more requests, finishes what it took, and prints the totals."""
+    from ecomlib.web.connections import make_room
     from ecomlib.web.server import Server  # here, for the other verbs need no web framework
     from ecomlib.webhook import Rules
 
     signing = tuple(map(_plain, filter(None, (settings.webhook_secret, settings.webhook_old_secret))))
     token = _plain(settings.token) if settings.token else secrets.token_urlsafe(24) if signing else None
-    rules = Rules(signing, token, rate=settings.rate, burst=settings.burst)
+    try:
+        rules = Rules(signing, token, rate=settings.rate, burst=settings.burst)
+    except BadInput as error:
+        names = "ECOMLIB_WEBHOOK_SECRET, ECOMLIB_WEBHOOK_OLD_SECRET or ECOMLIB_TOKEN"
+        raise BadInput(f"{names} can't be used. {error}") from None
+    make_room()
     if not signing and not is_this_machine(options.host):
         raise BadInput(
             f"Without a secret the server is for this machine only, so it can't listen on {options.host}. Set "
             "ECOMLIB_WEBHOOK_SECRET, or leave out --host."
         )
+    _check_proxies(settings.trusted_proxies)
     with tempfile.TemporaryDirectory() if options.log is None else nullcontext(options.log) as folder:
+        if Path(folder, TOPIC).exists():
+            say("Reading what the log has: about half a minute for a million events.")
         shop = open_shop(folder, zone=settings.zone, durability=settings.durability)
         server = Server(shop, rules, host=options.host, port=options.port, proxies=settings.trusted_proxies)
         try:
@@ -44,6 +55,18 @@ def serve(options: argparse.Namespace, settings: Settings) -> Result:
             server.stop()
         totals = shop.totals()
     return Result({"url": server.url, **totals}, table(totals))
+
+
+def _check_proxies(named: str) -> None:
+    for name in filter(None, map(str.strip, named.split(","))):
+        try:
+            ip_network(name)
+        except ValueError:
+            if name != "*":
+                raise BadInput(
+                    f"ECOMLIB_TRUSTED_PROXIES is a list of addresses and networks, and {name!r:.60} is none of them."
+                ) from None
+            say("ECOMLIB_TRUSTED_PROXIES is '*': whoever can reach this port can claim to be anybody.")
 
 
 def _greet(url: str, options: argparse.Namespace, token: str | None, *, own_token: bool, signed: bool) -> None:

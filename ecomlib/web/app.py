@@ -40,6 +40,7 @@ def create_app(webhook: Webhook, feed: Feed) -> FastAPI:
         await following
 
     app = FastAPIOffline(title="The shop's webhook", version="1", description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app.router.redirect_slashes = False  # a redirect would go to whatever the request calls us
     shop, rules = webhook.shop, webhook.rules
     health = Health(shop)
     document = asyncapi.document()
@@ -49,14 +50,14 @@ def create_app(webhook: Webhook, feed: Feed) -> FastAPI:
     app.add_middleware(metrics.around)
     problems.install(app)
 
-    def from_here(request: Request) -> None:
+    async def from_here(request: Request) -> None:
         """Without a secret, a page from elsewhere must not reach us by a name that it made point to this machine."""
         asked = request.headers.get("host", "")
         if not rules.secrets and not is_this_machine(name_in(asked)):
             raise Problem(421, f"Without a secret this server is for this machine only, not for {asked!r:.80}.")
 
-    def allowed(request: Request) -> None:
-        from_here(request)
+    async def allowed(request: Request) -> None:
+        await from_here(request)
         if rules.token and request.url.path == "/" and (token := request.query_params.get("token")):
             check_token(rules.token, f"Bearer {token}", None)
             cookie = f"{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"

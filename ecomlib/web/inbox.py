@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
-from ecomlib.errors import KeyReused
+from ecomlib.errors import KeyReused, LogError
 from ecomlib.events import Event
 from ecomlib.ports import Log, Receipt
 
@@ -41,8 +41,11 @@ class Inbox:
                 receipt = publish()
                 self._remember(number, receipt)
                 return receipt.event, False
-            event = next(self._log.read(self._topic, offset, end=offset + 1)).event
-            if event.extensions["requesthash"] != requesthash:
+            record = next(self._log.read(self._topic, offset, end=offset + 1), None)
+            if record is None:
+                raise LogError(f"The log has no offset {offset} any more: it was replaced. Start the server again.")
+            event = record.event
+            if event.extensions.get("requesthash") != requesthash:
                 said = key.replace("\n", " ")
                 raise KeyReused(f"The key {said!r:.100} came with another request before: give each its own key.")
             return event, True

@@ -12,6 +12,7 @@ from ecomlib.web.problems import CONTENT_TYPE, ProblemDetails
 from ecomlib.web.reports import KEY_FORM, OUR_SOURCES, OURS
 from ecomlib.web.signatures import HEADER
 
+TIME = "From 1970 on, and no more than a day ahead of the shop's clock."
 TEXT = {"type": "string", "minLength": 1, "format": "printable"}  # no control characters, no line ends
 ID = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 100, "pattern": r"\S"}, {"type": "integer"}]}
 MAYBE_ID = {"anyOf": [*ID["anyOf"], {"type": "null"}], "description": "Without one, nobody gets a message."}
@@ -50,10 +51,10 @@ def _event(type: str, data: dict[str, Any], *, required: tuple[str, ...] = (), v
         "properties": {
             "specversion": {"const": "1.0"},
             "id": TEXT,
-            "source": {**TEXT, "not": {"pattern": f"^({'|'.join(OUR_SOURCES)})"}},
+            "source": {**TEXT, "not": {"pattern": f"^({'|'.join(OUR_SOURCES)})(/|$)"}},
             "type": {"const": type},
             **dict.fromkeys(("subject", "correlationid", "causationid", "partitionkey"), _maybe(TEXT)),
-            "time": _maybe({"type": "string", "format": "date-time"}),
+            "time": _maybe({"type": "string", "format": "date-time", "description": TIME}),
             "datacontenttype": {"enum": ["application/json", None]},
             "dataversion": version or _maybe({**integer, "minimum": 1}),
             "data": {"type": "object", "required": ["order_id", *required], "properties": {"order_id": ID, **data}},

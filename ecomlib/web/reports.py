@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -30,6 +31,7 @@ SOURCE = "/webhook/order"
 OUR_SOURCES = ("/shop", "/checkout", "/webhook")
 OURS = {"requesthash", "idempotencykey", "originid", "signed", "offset", "checksum"}  # extensions that we set ourselves
 ATTRIBUTES = {"specversion", "id", "source", "type", "subject", "time", "dataversion", "data", *OURS}
+EARLIEST, AHEAD = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)  # of an event's time: other times are mistakes
 KEY_FORM = "[!-~]{1,200}"  # of an Idempotency-Key: visible ASCII
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "ecomlib:webhook")  # the same key makes the same id, whoever takes it
 
@@ -168,7 +170,9 @@ def _cloudevent(said: Any, new_event: EventFactory, marks: Mapping[str, str]) ->
     event = Event.from_json(json.dumps(said if timed else {**said, "time": now}))
     if event.type not in TYPES:
         raise _wrong("type", f"{event.type!r:.60} is not taken here: send {', '.join(TYPES)}")
-    if event.source.startswith(OUR_SOURCES):
+    if not EARLIEST <= event.time <= new_event.clock.now() + AHEAD:
+        raise _wrong("time", f"{event.time} is before 1970, or more than a day ahead of this shop's clock")
+    if event.source.startswith(tuple(f"{ours}/" for ours in OUR_SOURCES)) or event.source in OUR_SOURCES:
         raise _wrong("source", f"{event.source!r:.60} is this shop's own: name yours")
     # In binary mode numbers are text, so they are here: it is the same delivery in either mode.
     told = {

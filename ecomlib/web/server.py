@@ -13,6 +13,7 @@ from ecomlib.locks import FileLock, FileLocks
 from ecomlib.log import FileLog
 from ecomlib.shop import LATEST, TOPIC, Shop
 from ecomlib.web.app import create_app
+from ecomlib.web.connections import BoundedProtocol, room
 from ecomlib.web.feed import Feed
 from ecomlib.web.health import FOLDER
 from ecomlib.webhook import Rules, Webhook
@@ -54,7 +55,10 @@ class Server:
                     )
             self.webhook = Webhook(self.shop, self.rules)
             assert self.shop.log is not None
-            self.feed = Feed(self.shop.log, TOPIC, keep=LATEST)
+            most = room()
+            # The feed meets what other processes append, and the totals are to know that, too.
+            start, fold = self.webhook.following, self.shop.analytics.apply
+            self.feed = Feed(self.shop.log, TOPIC, keep=LATEST, readers=min(most // 2, 1_000), start=start, fold=fold)
             self.shop.bus.start()
             self.webhook.owed.deliver(self.shop)
         except BaseException:
@@ -66,8 +70,10 @@ class Server:
             raise
         config = uvicorn.Config(
             create_app(self.webhook, self.feed),
-            http="h11",  # bounds the headers at 64 KiB; httptools, which is faster, takes in what is sent without end
+            http=type("Protocol", (BoundedProtocol,), {"most": most}),
+            ws="none",
             log_config=None,
+            log_level="error",  # what strangers send wrong is answered, and fills no log
             access_log=False,
             server_header=False,
             backlog=BACKLOG,

@@ -27,9 +27,9 @@ def sign(secret: str, body: bytes, timestamp: int, headers: Mapping[str, str] | 
 
 
 def signed_text(body: bytes, timestamp: int, headers: Mapping[str, str]) -> bytes:
-    """`<timestamp>.`, a line `name:value` for each of the headers, sorted, and the body."""
+    """`<timestamp>.`, a line `name:value` for each of the headers, sorted by its name in lower case, and the body."""
     said = ((name.lower(), value) for name, value in headers.items())
-    lines = sorted(f"{name}:{value}\n" for name, value in said if name == "idempotency-key" or name[:3] == "ce-")
+    lines = (f"{name}:{value}\n" for name, value in sorted(said) if name == "idempotency-key" or name[:3] == "ce-")
     return f"{timestamp}.{''.join(lines)}".encode() + body
 
 
@@ -108,7 +108,7 @@ class UsedSignatures:
 
     def _sweep(self) -> None:
         now = self._clock.now().timestamp()
-        if now - self._swept > self._window:
+        if abs(now - self._swept) > self._window:  # a clock may be set back
             self._swept = now
             self._used = {signed for signed in self._used if not self._over(signed)}
 

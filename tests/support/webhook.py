@@ -30,7 +30,7 @@ from ecomlib.webhook import Rules
 LIMIT = 30.0  # seconds, for a machine that is busy with something else
 PATH = "/webhook/order"
 PLAIN, STRUCTURED = "application/json", "application/cloudevents+json"
-SECRET, OLD_SECRET, TOKEN = "the secret of the tests", "the one that was before", "the token of the tests"
+SECRET, OLD_SECRET, TOKEN = "the secret of the tests", "the one that was before", "the-token-of-the-tests"
 MANY: dict[str, Any] = {"rate": 1e6, "burst": 10**6}  # requests: no test but those of the limit wants to meet it
 FREE = Rules(**MANY)
 GUARDED = Rules(secrets=(SECRET,), token=TOKEN, **MANY)
