@@ -206,7 +206,7 @@ def router(feed: Feed, allowed: Callable[..., Any]) -> APIRouter:
     )
     async def events(request: Request) -> Stream:
         """The shop's events as server-sent events, as they arrive: each has the log's offset as its `id`, and the
-        CloudEvent as its `data`.
+        CloudEvent as its `data`. The stream never ends, so `/docs` can't show it: use `curl -N`, or the live page.
         """
         query = request.query_params
         seen = _number("Last-Event-ID", request.headers.get("Last-Event-ID") or None, LARGEST)  # empty means none

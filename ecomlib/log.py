@@ -74,6 +74,11 @@ class FileLog:
                 raise LogError(f"{error} Other partitions have their events already: {[*offsets]}.") from error
         return tuple(Position(topic, number, next(offsets[number])) for number in picked)
 
+    def check(self, topic: str) -> None:
+        """Raises `LogError` where an append could not begin: the topic is not there, or its files were replaced."""
+        for number in range(self.partitions(topic)):
+            self._partition(topic, number).check()
+
     def read(self, topic: str, start: int = 0, *, partition: int = 0, end: int | None = None) -> Iterator[Record]:
         """From offset `start` up to, not including, `end`, or to where the log ends when the reader gets there.
 

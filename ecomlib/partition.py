@@ -52,6 +52,11 @@ class Partition:
             self._sync_up_to(file, size + len(lines))
         return first
 
+    def check(self) -> None:
+        """Raises `LogError` where an append could not begin."""
+        with disk_errors(self.path), self._writing, self._only_writer():
+            pass
+
     def _sync_up_to(self, file: LogFile, size: int) -> None:
         with self._syncing:
             if self._synced < size and not (self._unsafe and size <= self._unsafe[1]):

@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None  # signs what is sent to the webhook
     webhook_old_secret: SecretStr | None = None  # still taken while senders change to the new one
     token: SecretStr | None = None  # opens what is read from the server
-    rate: float = Field(default=100.0, gt=0, allow_inf_nan=False)  # requests a second of one client
+    rate: float = Field(default=100.0, ge=0.001, allow_inf_nan=False)  # requests a second of one client
     burst: int = Field(default=200, ge=1)  # and how many at once
     trusted_proxies: str = ""  # addresses whose X-Forwarded-For is believed
 

@@ -25,6 +25,7 @@ from ecomlib.services.orders import OrderService
 from ecomlib.services.senders import RecordingSender, Sender
 
 TOPIC = "shop"
+ANALYTICS = "analytics"
 CHANNELS = ("email", "sms")  # the subscriptions that send notifications are named like their channels
 PATIENT = Retry(attempts=12, longest=60)  # two and a half minutes: mail servers and disks have bad moments
 FOR_EVER = 1_000_000_000
@@ -52,11 +53,12 @@ class Shop:
         durability: Durability = "batch",
         keep: int = 10_000,
         store: Path | str = ":memory:",
-        retry: Retry | None = None,
+        patient: bool = False,
     ) -> None:
         """`keep` is how many attempts, dead letters and audit lines stay in memory: the latest ones.
 
-        `store` is the SQLite file that remembers which messages were sent. `retry` is for the services' deliveries.
+        `store` is the SQLite file that remembers which messages were sent. A `patient` shop
+        tries for minutes to tell a customer, and lets no other customer wait for that.
         """
         self._own_log = FileLog(log, durability=durability) if isinstance(log, str | Path) else None
         self.log: Log | None = self._own_log or (log if not isinstance(log, str | Path) else None)
@@ -64,7 +66,7 @@ class Shop:
         # A log that goes on needs ids that it does not have yet, so where it ends is part of the seed.
         ids = new_id if seed is None else seeded_ids(f"{seed} from {sum(1 for _ in self._past())}")
         self.new_event = EventFactory("/shop", self.clock, ids)
-        retry = retry or Retry()
+        retry = PATIENT if patient else Retry()
         self.bus = EventBus(log=self.log, topic=TOPIC, clock=self.clock, retry=retry, threads=threads, keep=keep)
         self.faults = Faults()
         self.sender: Sender = sender or RecordingSender()
@@ -75,16 +77,17 @@ class Shop:
         for event in self._past():
             self.orders.apply(event)
             self.analytics.apply(event)
-        self._subscribe()
+        self._subscribe(ordered=not patient)
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, *, ordered: bool) -> None:
         for name, patterns, handler in (
             ("email", ("order.created", "user.registered"), self.notifications.send_email),
             ("sms", ("order.paid",), self.notifications.send_sms),
             ("audit", audit.PATTERNS, self.audit.record),
-            ("analytics", ("#",), self.analytics.apply),
+            (ANALYTICS, ("#",), self.analytics.apply),
         ):
-            self.bus.subscribe(*patterns, handler=self.faults.wrap(name, handler), name=name)
+            in_turn = ordered or name not in CHANNELS
+            self.bus.subscribe(*patterns, handler=self.faults.wrap(name, handler), name=name, ordered=in_turn)
         # Only our own disk or bus can fail a notice. That passes, and the notice must not be lost with it.
         patient = replace(self.bus.retry, attempts=FOR_EVER)
         self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="failure notices", retry=patient)
@@ -98,7 +101,7 @@ class Shop:
     def _tell_of_failure(self, letter: DeadLetter) -> None:
         """A customer who was not told is a fact too. Our own trouble is none: it passes, and the customer is told."""
         channel = letter.subscription
-        if channel in CHANNELS and letter.error.startswith(OWN_TROUBLE):
+        if channel in CHANNELS and letter.error.startswith(OWN_TROUBLE) and letter in self.bus.dead_letters:
             self.bus.redeliver(letter)
         elif channel in CHANNELS:
             data = letter.event.data
@@ -172,7 +175,7 @@ def open_shop(
         durability=durability,
         keep=LATEST,
         store=stores / "notifications.db",
-        retry=PATIENT,
+        patient=True,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 
 from ecomlib.errors import BadInput, BusFull, KeyReused, LogError
 from ecomlib.events import Event
@@ -20,6 +21,8 @@ from ecomlib.web.problems import SOON, Problem
 from ecomlib.web.reports import Report, mode_of, read_report
 from ecomlib.web.signatures import WINDOW, UsedSignatures, Verifier
 
+log = logging.getLogger(__name__)
+ACCEPTING, WAITING = 40, 400  # reports that are written at once, in threads of their own, and that may wait for that
 SHORTEST = 16  # characters of a secret, or of a token
 
 
@@ -64,6 +67,8 @@ class Webhook:
         self._verifier = Verifier(rules.secrets, shop.clock, rules.window)
         self._used = UsedSignatures(shop.clock, rules.window)
         shop.log.create(TOPIC, partitions=1)  # offsets tell events apart in one partition only
+        self._accepting = CapacityLimiter(ACCEPTING)
+        self._trouble = ""
         self.following = 0  # the offset behind what was read
         for (_, _, offset), event in shop.log.read(TOPIC):
             self.inbox.apply(event, offset)
@@ -79,7 +84,9 @@ class Webhook:
         body = await read_body(request, self.rules.size)  # 413
         signed = self._verifier.check(body, request.headers)  # 401
         report = read_report(request.headers, body, self.shop.new_event, signed)  # 400, 422
-        event, again = await run_in_threadpool(self.accept, report)  # 401, 409, 503
+        if self._accepting.statistics().tasks_waiting >= WAITING:  # the disk is slow, or the bus
+            raise Problem(503, "Too many reports wait to be taken: send it again soon.", headers=SOON)
+        event, again = await to_thread.run_sync(self.accept, report, limiter=self._accepting)  # 401, 409, 503
         return JSONResponse(answer(event), 202, {"Idempotent-Replayed": "true"} if again else None)
 
     def accept(self, report: Report) -> tuple[Event, bool]:
@@ -91,23 +98,27 @@ class Webhook:
         if claimed is not None:
             self._used.claim(claimed)
         try:
-            return self.inbox.once(report.key, report.requesthash, lambda: self.shop.bus.publish(report.event))
+            event, again = self.inbox.once(report.key, report.requesthash, lambda: self.shop.bus.publish(report.event))
+            self._trouble = ""
+            return event, again
         except Exception as error:
             if claimed is not None:
                 self._used.release(claimed)
-            raise problem(error) from error
+            raise self._problem(error) from error
 
-
-def problem(error: Exception) -> Exception:
-    """What the shop could not do, in the words of HTTP."""
-    if isinstance(error, KeyReused):
-        return Problem(409, str(error))
-    if isinstance(error, BusFull):
-        return Problem(503, "Too much is waiting to be served, so nothing was taken: send it again soon.", headers=SOON)
-    if isinstance(error, LogError):
-        detail = f"The log can't be written, so nothing is promised: send it again, with the same key. {error}"
-        return Problem(503, detail, headers={"Retry-After": "5"})
-    return error
+    def _problem(self, error: Exception) -> Exception:
+        """What the shop could not do, in the words of HTTP. What only concerns us stands in our own log."""
+        if isinstance(error, KeyReused):
+            return Problem(409, str(error))
+        if isinstance(error, BusFull):
+            return Problem(503, "Too much is waiting, so nothing was taken: send it again soon.", headers=SOON)
+        if isinstance(error, LogError):
+            if str(error) != self._trouble:  # once, not once a request
+                self._trouble = str(error)
+                log.error("Reports are answered with 503. %s", error)
+            detail = "The log can't be written, so nothing is promised: send it again, with the same key."
+            return Problem(503, detail, headers={"Retry-After": "5"})
+        return error
 
 
 def answer(event: Event) -> dict[str, Any]:

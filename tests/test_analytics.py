@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -97,14 +96,3 @@ def test_who_repeats_an_order_without_its_amount_takes_nothing_back() -> None:
     paid = Event("order.paid", {"order_id": 1}, time=START, dataversion=1)
     assert fold([fact("created", 1, amount=50), paid, silent]).totals()["revenue"] == "50.00"
     assert fold([silent, paid, fact("created", 1, amount=50)]).totals()["revenue"] == "50.00"
-
-
-def test_an_event_that_many_threads_apply_counts_once() -> None:
-    analytics = Analytics()
-    events = [fact("created", number) for number in range(2_000)]
-    threads = [threading.Thread(target=lambda: [analytics.apply(event) for event in events]) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert analytics.totals()["orders"] == analytics.totals()["events"] == 2_000

@@ -24,6 +24,7 @@ from ecomlib.lab.hosted import SECRET, TOKEN
 from ecomlib.lab.webhook_chart import journeys
 from ecomlib.lab.webhook_rows import Arrived, Path, arrived
 from ecomlib.web.signatures import HEADER, sign
+from tests.test_lessons import LESSONS, number, run
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_without_a_key_the_same_delivery_is_taken_twice_and_the_customer_is_told
     desk.send(key=False)
     desk.send_again()
     assert str(desk.message).startswith("✗ 202: order.created of order 1 is in the log.")
-    assert str(desk.message).endswith("It was taken as a new delivery, and the customer was told again: it has no key.")
+    assert str(desk.message).endswith("It was taken as a new report, and the customer was told again: it has no key.")
     assert [event.data.order_id for event in desk.events() if event.type == "order.created"] == ["1", "1"]
     assert len(desk.sent("email")) == 2
 
@@ -109,17 +110,42 @@ def test_a_lost_answer_leaves_the_partner_without_knowledge_and_the_key_makes_as
     desk: WebhookDesk,
 ) -> None:
     desk.lose_answer()
-    assert str(desk.message) == ("✗ No answer: it was lost on its way. All that the partner can do is send it again.")
+    assert str(desk.message) == ("✗ No answer: it was lost on its way. All that the caller can do is send it again.")
     assert desk.paths() == [Path("order 1 created", "customer", None, "no answer")]
     desk.send_again()
     assert str(desk.message).startswith("✓ 202 again")
     assert repr(desk) == "sent 2, taken 0, again 1, refused 0, no answer 1 | events 2, emails 1, sms 0"
 
 
+def test_a_lost_answer_to_a_delivery_without_a_key_tells_the_customer_twice(desk: WebhookDesk) -> None:
+    desk.lose_answer("paid", key=False)
+    assert desk.paths() == [Path("order 1 paid", "customer", None, "no answer")]
+    desk.send_again()
+    assert str(desk.message).endswith("It was taken as a new report, and the customer was told again: it has no key.")
+    assert len(desk.sent("sms")) == 2
+
+
+def test_without_a_key_what_never_came_to_the_log_is_taken_once_when_it_is_sent_again(desk: WebhookDesk) -> None:
+    desk.stop()
+    desk.send(key=False)
+    desk.start()
+    desk.send_again()
+    assert str(desk.message) == "✓ 202: order.created of order 1 is in the log. User 100 got an email."
+    desk.send_again()
+    assert str(desk.message).endswith("and the customer was told again: it has no key.")
+
+
+def test_of_a_refusal_the_first_sentence_is_said_and_the_exchange_has_them_all(desk: WebhookDesk) -> None:
+    desk.forge()
+    assert str(desk.message) == "✗ 401: The signature does not fit."
+    assert desk.last
+    assert "Sign the timestamp" in desk.last.answer
+
+
 def test_the_same_key_with_another_body_is_refused(desk: WebhookDesk) -> None:
     desk.send(amount=5000)
     desk.other_body()
-    assert str(desk.message).startswith("✗ 409: The key 'delivery-1' came with another request before")
+    assert str(desk.message).startswith("✗ 409: The key 'report-1' came with another request before")
 
 
 def test_nonsense_is_refused_with_each_field_that_is_wrong(desk: WebhookDesk) -> None:
@@ -207,7 +233,7 @@ def test_while_the_server_is_stopped_there_is_no_connection_and_then_all_goes_on
     desk.send_again()
     assert str(desk.message).startswith("✗ No connection: nobody listens there.")
     assert " | ✗ The server is stopped. | ✗ No connection" in repr(desk)
-    assert desk.paths()[-1].reached == "partner"
+    assert desk.paths()[-1].reached == "caller"
     desk.start()
     assert str(desk.message) == "✓ A new server runs. It has read 2 events in the log, and their keys."
     desk.send_again()
@@ -253,6 +279,7 @@ def test_a_server_that_stops_delivers_first_what_had_to_wait(desk: WebhookDesk) 
         (WebhookDesk.send_late, "Nothing was sent yet: click Send first."),
         (WebhookDesk.start, "The server runs already."),
         (lambda desk: desk.send(order={1}), "This can't be sent as JSON"),
+        (lambda desk: desk.send(key="mine"), "The key is True or False: the partner makes up its keys itself."),
     ],
 )
 def test_what_can_not_be_done_is_said_and_changes_nothing(
@@ -274,7 +301,7 @@ def test_what_needs_a_server_says_so_where_there_is_none(act: Callable[[WebhookD
 def test_a_key_is_needed_for_the_same_key_with_another_body(desk: WebhookDesk) -> None:
     desk.send(key=False)
     desk.other_body()
-    assert str(desk.message) == "✗ The latest delivery has no key: send one with a key first."
+    assert str(desk.message) == "✗ The latest report has no key: send one with a key first."
 
 
 def test_closing_frees_the_port_and_ends_the_threads(desk: WebhookDesk) -> None:
@@ -352,7 +379,7 @@ def test_the_last_exchange_reads_as_it_went_over_the_wire(desk: WebhookDesk) -> 
     assert re.sub(r"v1=[0-9a-f]{8}…", "v1=…", desk.last.request) == (
         "POST /webhook/order\n"
         "Content-Type: application/json\n"
-        "Idempotency-Key: delivery-1\n"
+        "Idempotency-Key: report-1\n"
         "Webhook-Signature: t=1767603602,v1=…\n"
         "\n"
         '{"order_id": 1, "status": "created", "user_id": 100, "amount": 50}'
@@ -364,9 +391,9 @@ def test_the_log_says_which_delivery_brought_what(desk: WebhookDesk) -> None:
     desk.send()
     desk.send("shipped", order=7, key=False)
     assert arrived(desk.events()) == [
-        Arrived("order.created", "1", "delivery-1", "a delivery"),
+        Arrived("order.created", "1", "report-1", "a report"),
         Arrived("notification.sent", "1", "", "order.created"),
-        Arrived("order.shipped", "7", "", "a delivery"),
+        Arrived("order.shipped", "7", "", "a report"),
     ]
 
 
@@ -391,7 +418,7 @@ TAKEN = Path("order 1 created", "customer", 202, "taken")
         TAKEN._replace(reached="webhook", verdict="again"),
         TAKEN._replace(reached="webhook", code=401, verdict="refused"),
         TAKEN._replace(code=None, verdict="no answer"),
-        TAKEN._replace(reached="partner", code=None, verdict="no answer"),
+        TAKEN._replace(reached="caller", code=None, verdict="no answer"),
     ],
 )
 def test_each_way_makes_another_picture_and_the_same_ones_the_same_bytes(path: Path) -> None:
@@ -468,19 +495,35 @@ def test_send_takes_what_the_choices_say(panel: WebhookPanel) -> None:
     assert len(panel.desk.sent("sms")) == 1
 
 
+def test_an_answer_is_lost_to_what_the_choices_say(panel: WebhookPanel) -> None:
+    named(panel, "which-status").label = "paid"
+    named(panel, "which-key").label = "without a key"
+    named(panel, "lose").click()
+    named(panel, "again").click()
+    assert panel.desk.exchanges[0].what == "order 1 paid"
+    assert [exchange.key for exchange in panel.desk.exchanges] == [None, None]
+    assert len(panel.desk.sent("sms")) == 2
+
+
+def test_nobody_is_taken_for_the_partner(panel: WebhookPanel) -> None:
+    for act in (panel.forge, panel.unsigned):
+        act()
+        assert "partner" not in page(panel)
+
+
 def test_the_page_shows_the_exchange_the_numbers_and_the_log(panel: WebhookPanel) -> None:
     panel.send()
     panel.send_again()
     said = page(panel)
-    assert "POST /webhook/order\nContent-Type: application/json\nIdempotency-Key: delivery-1\n" in said
+    assert "POST /webhook/order\nContent-Type: application/json\nIdempotency-Key: report-1\n" in said
     assert "202 Accepted\nIdempotent-Replayed: true\n" in said
     for row in (
         "requests sent 2",
         "✓ taken 1",
         "↶ first answer again 1",
         "events in the log 2",
-        "the same again delivery-1 ↶ 202 webhook",
-        "order.created 1 delivery-1 a delivery",
+        "the same again report-1 ↶ 202 webhook",
+        "order.created 1 report-1 a report",
     ):
         assert row in re.sub(r"\s+", " ", said)
 
@@ -541,10 +584,23 @@ def test_closing_the_panel_frees_the_port() -> None:
 def test_a_presenter_s_panel_is_marked_as_one() -> None:
     panel = WebhookPanel(presenter=True)
     assert "ecomlib-presenter" in panel._dom_classes
-    assert [w.description for w in widgets_of(panel) if isinstance(w, ipywidgets.Button)][:5] == [
-        "Send", "Send again", "Restart", "Repair", "Reset",
+    assert [w.description for w in widgets_of(panel) if isinstance(w, ipywidgets.Button)][:8] == [
+        "Send", "Send again", "Overhear", "Send late", "Stall", "Restart", "Repair", "Reset",
     ]  # fmt: skip
     panel.close()
+
+
+def test_the_lesson_works_behind_a_proxy_of_the_world_outside(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        for setting in (name, name.upper()):
+            monkeypatch.setenv(setting, "http://127.0.0.1:9")  # nobody listens there
+    for setting in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(setting, raising=False)
+    [lesson] = [lesson for lesson in LESSONS if number(lesson) == "05"]
+    assert list(run(lesson, {}))
 
 
 def test_what_the_lesson_asks_a_reader_to_click_is_there(panel: WebhookPanel) -> None:
@@ -565,5 +621,6 @@ def test_what_the_lesson_asks_a_reader_to_click_is_there(panel: WebhookPanel) ->
     ):
         assert f"**{label}**" in told
         assert label in buttons
-    assert "**without a key**" in told
-    assert "without a key" in choices
+    for label in ("with a key", "without a key"):
+        assert f"**{label}**" in told
+        assert label in choices

@@ -217,7 +217,7 @@ def test_a_reader_begins_where_it_asks_to(query: str, headers: dict[str, str], f
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "", " 1", "٣", "1" * 19])
 def test_an_offset_that_is_none_is_refused(text: str, server: Server) -> None:
     given: list[dict[str, Any]] = [{"params": {"after": text}}, {"params": {"last": text}}]
-    if text.isascii():
+    if text.isascii() and text:  # an empty header means none, as the specification of event streams has it
         given.append({"headers": {"Last-Event-ID": text}} if text.strip() == text else {"params": {"last": "1001"}})
     for asked in given:
         answer = httpx.get(f"{server.url}/events", timeout=LIMIT, **asked)

@@ -67,6 +67,7 @@ def test_the_server_takes_the_reports_as_they_are_printed(lines: list[str], tmp_
     ) as server:
         try:
             assert server.stderr is not None
+            assert "The live page is at" in server.stderr.readline()
             assert "The webhook is at" in server.stderr.readline()
             script = "\n".join(lines).replace("8000", str(unused_port))
             asked = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=30)

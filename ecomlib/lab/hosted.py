@@ -17,7 +17,7 @@ from ecomlib.webhook import Rules
 
 SECRET = "the-teaching-secret"  # everybody may know it: the lesson shows it
 TOKEN = "the-teaching-token"
-ROOM = 2  # deliveries that each queue holds while the services stand still
+ROOM = 2  # events that each queue holds while the services stand still
 
 
 class HostedShop:

@@ -1,4 +1,4 @@
-"""The system that reports to the webhook: it numbers its orders and deliveries, signs them, and can send one again."""
+"""The system that reports to the webhook: it numbers its orders and reports, signs them, and can send one again."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ class Partner:
         return self.delivery(f"order {_short(number)} {_short(status)}", report, key=key)
 
     def delivery(self, what: str, report: Mapping[str, object], *, key: bool = True) -> Delivery:
-        """Raises `BadInput` where the report can't be written as JSON."""
+        """Raises `BadInput` where the report can't be written as JSON, or the key is not True or False."""
+        if type(key) is not bool:
+            raise BadInput("The key is True or False: the partner makes up its keys itself.")
         try:
             body = json.dumps(report).encode()
         except (TypeError, ValueError) as error:
             raise BadInput(f"This can't be sent as JSON ({error}): use numbers, text and None.") from error
         self._keys += key
-        return Delivery(what, body, f"delivery-{self._keys}" if key else None)
+        return Delivery(what, body, f"report-{self._keys}" if key else None)
 
     def signed(self, delivery: Delivery) -> Delivery:
         return delivery.signed(self._secret, int(self._clock.now().timestamp()))

@@ -15,9 +15,9 @@ from ecomlib.lab.wire import Verdict
 from ecomlib.lab.webhook_rows import PLACES, SIGNS, Path
 
 COLOURS: dict[Verdict, str] = {"taken": BLUE, "again": GREEN, "refused": VERMILION, "no answer": INK}
-ENDS = {"partner": "✗", "webhook": "✗", "log": "■", "customer": "✉"}  # what stands where a request came to its end
+ENDS = {"caller": "✗", "webhook": "✗", "log": "■", "customer": "✉"}  # what stands where a request came to its end
 LINE = 2.4  # lines of text that a row is high: the request, and the answer below it
-LOST = 0.6  # where an answer is lost, on its way from the webhook to the partner
+LOST = 0.6  # where an answer is lost, on its way from the webhook to the caller
 LEAST = 4  # rows: so that a few requests stay together at the top
 
 
@@ -37,13 +37,13 @@ def journeys(paths: Sequence[Path], *, size: Size = NORMAL) -> Figure:
         axes.text(x, -0.75, place, ha="center", va="center", fontsize=points(size), color=INK, fontweight="bold")
     for row, path in enumerate(shown):
         _request(axes, row, path, size)
-        if path.reached != "partner":
+        if path.reached != "caller":
             _answer(axes, row, path, size)
     return describe(figure, f"{title}: {'; '.join(map(words, shown)) or 'nothing yet'}.")
 
 
 def words(path: Path) -> str:
-    if path.reached == "partner":
+    if path.reached == "caller":
         return f"{path.what}: no connection"
     far = {"webhook": "to the webhook", "log": "into the log", "customer": "to the customer"}[path.reached]
     return f"{path.what}: {far}, {answer(path)}"

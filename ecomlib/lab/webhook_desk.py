@@ -53,7 +53,7 @@ class WebhookDesk:
         user: int | str | None = CUSTOMER,
         key: bool = True,
     ) -> None:
-        """A new delivery, with an `Idempotency-Key` of its own unless told otherwise.
+        """A new report, with an `Idempotency-Key` of its own unless told otherwise.
 
         Without an order's number it is the next one where an order is created, else the latest. Only reports that an
         order is created or paid carry an amount and a user.
@@ -61,29 +61,30 @@ class WebhookDesk:
         self._act(lambda: self._report(self.partner.draft(status, order, amount, user, key)))
 
     def send_again(self) -> None:
-        """The partner's latest delivery, with its key if it had one, signed anew."""
+        """The partner's latest report, with its key if it had one, signed anew."""
 
         def again() -> Message:
             latest, before = self.partner.latest(), len(self.host.mailbox.sent)
+            known = any(each.delivery.body == latest.body and "event_id" in each.truth for each in self.exchanges)
             said = self._report(replace(latest, what="the same again"))
-            if latest.key is not None or self.exchanges[-1].verdict != "taken":
+            if latest.key is not None or not known or self.exchanges[-1].verdict != "taken":
                 return said
             twice = ", and the customer was told again" * (len(self.host.mailbox.sent) > before)
-            return Message(f"{said.text} It was taken as a new delivery{twice}: it has no key.", ok=False)
+            return Message(f"{said.text} It was taken as a new report{twice}: it has no key.", ok=False)
 
         self._act(again)
 
-    def lose_answer(self) -> None:
-        """A new delivery, which the server takes, and whose answer is lost on its way back."""
-        self._act(lambda: self._report(self.partner.draft(), lose_answer=True))
+    def lose_answer(self, status: str = "created", *, order: int | str | None = None, key: bool = True) -> None:
+        """A new report as `send` makes it, which the server takes, and whose answer is lost on its way back."""
+        self._act(lambda: self._report(self.partner.draft(status, order, key=key), lose_answer=True))
 
     def other_body(self) -> None:
-        """A mistake of the partner's: the latest delivery's key with another amount."""
+        """A mistake of the partner's: the latest report's key with another amount."""
 
         def confuse() -> Message:
             latest = self.partner.latest()
             if latest.key is None:
-                raise Refused("The latest delivery has no key: send one with a key first.")
+                raise Refused("The latest report has no key: send one with a key first.")
             return self._post(self.partner.signed(latest.changed("other body")))
 
         self._act(confuse)
@@ -96,11 +97,11 @@ class WebhookDesk:
     # --- others, who do not know the secret ---------------------------------------------------------------
 
     def forge(self) -> None:
-        """Somebody on the way changes the amount of a new delivery, which the partner has signed."""
+        """Somebody on the way changes the amount of a new report, which the partner has signed."""
         self._act(lambda: self._post(self.partner.signed(self.partner.draft()).changed("forged")))
 
     def unsigned(self) -> None:
-        """Somebody makes up a delivery, and sends it without a signature."""
+        """Somebody makes up a report, and sends it without a signature."""
         self._act(lambda: self._post(replace(self.partner.draft(), what="unsigned")))
 
     def overhear(self) -> None:
@@ -125,11 +126,11 @@ class WebhookDesk:
     # --- the server ---------------------------------------------------------------------------------------
 
     def stall(self) -> None:
-        """The shop's services stand still: what is taken waits, until a queue is full. Each holds two deliveries."""
+        """The shop's services stand still: what is taken waits, until a queue is full. Each holds two events."""
 
         def stand_still() -> Message:
             self.host.stall()
-            return Message(f"The services stand still, and each queue has room for {ROOM} deliveries. Now send some.")
+            return Message(f"The services stand still, and each queue has room for {ROOM} events. Now send some.")
 
         self._act(stand_still)
 
@@ -257,7 +258,7 @@ class WebhookDesk:
         if not self.running:
             return "✗ The server is stopped."
         if self.host.stalled:
-            return f"✗ The services stand still, and each queue has room for {ROOM} deliveries."
+            return f"✗ The services stand still, and each queue has room for {ROOM} events."
         return "✓ The server runs, and takes only what is signed."
 
     def __repr__(self) -> str:

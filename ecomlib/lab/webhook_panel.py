@@ -57,19 +57,20 @@ class WebhookPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets
 
     # In place of a widget's own `send`, by which ipywidgets asks the browser to set the focus. Nobody asks for it here.
     def send(self, status: str = "created", **more: Any) -> None:
-        """A new delivery. `more` is what the desk's `send` takes: order, amount, user, key."""
+        """A new report. `more` is what the desk's `send` takes: order, amount, user, key."""
         self._do(partial(self.desk.send, status, **more))
 
     def send_again(self) -> None:
         self._do(self.desk.send_again)
 
     def send_twice(self, key: bool = True) -> None:
-        """A new delivery, and at once the same again."""
+        """A new report, and at once the same again."""
         self.desk.send(key=key)
         self._do(self.desk.send_again)
 
-    def lose_answer(self) -> None:
-        self._do(self.desk.lose_answer)
+    def lose_answer(self, status: str = "created", **more: Any) -> None:
+        """A new report whose answer is lost. `more` is what the desk's `lose_answer` takes: order, key."""
+        self._do(partial(self.desk.lose_answer, status, **more))
 
     def other_body(self) -> None:
         self._do(self.desk.other_body)
@@ -153,7 +154,7 @@ class WebhookPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets
         return [
             row(self._status, self._key, *self._sending(), self._lose()),
             row(widgets.Label("Mistakes"), *self._mistakes(), widgets.Label("Others"), *self._others()),
-            row(widgets.Label("Server"), *self._stopping(), *self._starting(), self._reset()),
+            row(widgets.Label("Server"), *self._stopping(), self._stall(), *self._starting(), self._reset()),
             self._message,
             columns([self.image], [self._numbers, self._state]),
             self._exchange,
@@ -169,14 +170,14 @@ class WebhookPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets
         ]
         one_click = [self._button(f"fault-{n}", label, act, "danger") for n, (label, act) in enumerate(faults, 1)]
         return [
-            row(*self._sending(), *self._starting(), self._reset()),
+            row(*self._sending(), *self._copying(), self._stall(), *self._starting(), self._reset()),
             row(*one_click),
             self._message,
             columns([self.image], [self._numbers, self._state]),
             self._exchange,
             row(self._status, self._key),
             row(widgets.Label("Mistakes"), *self._mistakes(), self._lose()),
-            row(widgets.Label("Others"), *self._others()),
+            row(widgets.Label("Others"), *self._forging()),
             row(widgets.Label("Server"), *self._stopping()),
             self._exchanges,
             self._events,
@@ -189,7 +190,7 @@ class WebhookPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets
         ]
 
     def _lose(self) -> Any:
-        return self._button("lose", "Lose the answer", self.lose_answer, "warning")
+        return self._button("lose", "Lose the answer", self._lose_chosen, "warning")
 
     def _mistakes(self) -> list[Any]:
         return [
@@ -197,10 +198,17 @@ class WebhookPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets
             self._button("nonsense", "Nonsense", self.nonsense, "warning"),
         ]
 
-    def _others(self) -> list[Any]:
+    def _forging(self) -> list[Any]:
         return [
             self._button("forge", "Forge", self.forge, "danger"),
             self._button("unsigned", "Unsigned", self.unsigned, "danger"),
+        ]
+
+    def _others(self) -> list[Any]:
+        return [*self._forging(), *self._copying()]
+
+    def _copying(self) -> list[Any]:
+        return [
             self._button("overhear", "Overhear", self.overhear, "danger"),
             self._button("late", "Send late", self.send_late, "danger"),
         ]
@@ -215,8 +223,10 @@ class WebhookPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets
         return [
             self._button("stop", "Stop", self.stop),
             self._button("start", "Start", self.start),
-            self._button("stall", "Stall", self.stall, "warning"),
         ]
+
+    def _stall(self) -> Any:
+        return self._button("stall", "Stall", self.stall, "warning")
 
     def _reset(self) -> Any:
         return self._button("reset", "Reset", self.reset)
@@ -224,12 +234,15 @@ class WebhookPanel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets
     def _send_chosen(self) -> None:
         self.send(self._status.value, key=self._key.value)
 
+    def _lose_chosen(self) -> None:
+        self.lose_answer(self._status.value, key=self._key.value)
+
 
 def _exchange(last: Exchange | None) -> str:
     """The request and its answer, side by side."""
     parts = {
-        "The partner sends": last.request if last else "Nothing yet.",
-        "The webhook answers": last.answer if last else "Nothing yet.",
+        "The request": last.request if last else "Nothing yet.",
+        "The answer": last.answer if last else "Nothing yet.",
     }
     said = "".join(
         f"<figure><figcaption>{name}</figcaption><pre>{escape(text)}</pre></figure>" for name, text in parts.items()

@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple, get_args
 from ecomlib.events import Event
 from ecomlib.lab.wire import Exchange, Verdict
 
-Place = Literal["partner", "webhook", "log", "customer"]
+Place = Literal["caller", "webhook", "log", "customer"]
 PLACES: tuple[Place, ...] = get_args(Place)
 SIGNS: dict[Verdict, str] = {"taken": "✓", "again": "↶", "refused": "✗", "no answer": "?"}
 
 
 class Path(NamedTuple):
-    """How far a request came, and what its sender was told: a status code, or none."""
+    """How far a request came, and what its caller was told: a status code, or none."""
 
     what: str
     reached: Place
@@ -24,12 +24,12 @@ class Path(NamedTuple):
 
 
 class Arrived(NamedTuple):
-    """An event of the log, with the key of the delivery that brought it."""
+    """An event of the log, with the key of the report that brought it."""
 
     type: str
     order: str
     key: str
-    caused_by: str  # what brought it: "a delivery", or the type of the event that it answers
+    caused_by: str  # what brought it: "a report", or the type of the event that it answers
 
 
 def paths(exchanges: Iterable[Exchange], events: Iterable[Event]) -> list[Path]:
@@ -39,7 +39,7 @@ def paths(exchanges: Iterable[Exchange], events: Iterable[Event]) -> list[Path]:
 
 def _reached(exchange: Exchange, told: Container[str | None]) -> Place:
     if not exchange.truth:
-        return "partner"
+        return "caller"
     event = exchange.truth.get("event_id")
     if event is None or exchange.verdict == "again":
         return "webhook"
@@ -57,19 +57,20 @@ def arrived(events: Iterable[Event]) -> list[Arrived]:
     rows = []
     for event in events:
         types[event.id] = event.type
-        cause = types.get(event.causationid or "", "a delivery")
+        cause = types.get(event.causationid or "", "a report")
         order, key = getattr(event.data, "order_id", None), event.extensions.get("idempotencykey", "")
         rows.append(Arrived(event.type, str(order or ""), str(key), cause))
     return rows
 
 
 def told(exchange: Exchange) -> str:
-    """What the partner knows now, in a sentence."""
+    """What the caller knows now, in a sentence: of a refusal only the first one, for the exchange has them all."""
     if exchange.status is None:
-        return f"{exchange.trouble[0].upper()}{exchange.trouble[1:]}. All that the partner can do is send it again."
+        return f"{exchange.trouble[0].upper()}{exchange.trouble[1:]}. All that the caller can do is send it again."
     if exchange.verdict == "again":
         return f"{exchange.status} again: the first answer. Nothing happened a second time."
     if exchange.verdict == "taken":
         return f"{exchange.status}: {exchange.said['message']}"
     wait = exchange.headers.get("Retry-After")
-    return f"{exchange.status}: {exchange.said['detail']}{f' Retry after {wait} s.' if wait else ''}"
+    first, end, _ = exchange.said["detail"].partition(". ")
+    return f"{exchange.status}: {first}{end.rstrip()}{f' Retry after {wait} s.' if wait else ''}"

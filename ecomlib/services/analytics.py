@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -43,13 +42,11 @@ class Analytics:
     """Takes facts as they come: late, out of order, or twice (an event's id counts once).
 
     An order's revenue is what its first `order.paid` says, or, where an old version says no amount, what the order
-    said. Days, hours and months are those of `zone`, an IANA name. Amounts are `Decimal`, delays are hours. Any thread
-    may apply an event.
+    said. Days, hours and months are those of `zone`, an IANA name. Amounts are `Decimal`, delays are hours.
     """
 
     def __init__(self, zone: str = "UTC") -> None:
         self.zone = zone_named(zone)
-        self._one_at_a_time = threading.Lock()
         self._seen: set[int] = set()
         self._users: set[str] = set()
         self._stories: defaultdict[str, Story] = defaultdict(Story)
@@ -57,10 +54,6 @@ class Analytics:
         self._revenue = ZERO
 
     def apply(self, event: Event) -> None:
-        with self._one_at_a_time:
-            self._apply(event)
-
-    def _apply(self, event: Event) -> None:
         id = _short(event.id)
         if id in self._seen:
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ecomlib.errors import BadInput, Refused
+from ecomlib.errors import BadInput, NotDrained, Refused
 from ecomlib.settings import Settings
 from ecomlib.shop import TOPIC, open_shop
 from ecomlib.verbs.common import Result, say, table
@@ -21,7 +21,7 @@ from ecomlib.web.hosts import is_this_machine
 def serve(options: argparse.Namespace, settings: Settings) -> Result:
     """Ctrl+C and SIGTERM end it: it takes no more requests, finishes what it took, and prints the totals."""
     from ecomlib.web.connections import make_room
-    from ecomlib.web.server import Server  # here, for the other verbs need no web framework
+    from ecomlib.web.server import Server, listen  # here, for the other verbs need no web framework
     from ecomlib.webhook import Rules
 
     signing = tuple(map(_plain, filter(None, (settings.webhook_secret, settings.webhook_old_secret))))
@@ -41,8 +41,9 @@ def serve(options: argparse.Namespace, settings: Settings) -> Result:
     with tempfile.TemporaryDirectory() if options.log is None else nullcontext(options.log) as folder:
         if Path(folder, TOPIC).exists():
             say("Reading what the log has: about half a minute for a million events.")
+        listener = listen(options.host, options.port)
         shop = open_shop(folder, zone=settings.zone, durability=settings.durability)
-        server = Server(shop, rules, host=options.host, port=options.port, proxies=settings.trusted_proxies)
+        server = Server(shop, rules, host=options.host, listener=listener, proxies=settings.trusted_proxies)
         try:
             server.start()
             _greet(server.url, options, token, own_token=settings.token is None, signed=bool(signing))
@@ -52,7 +53,11 @@ def serve(options: argparse.Namespace, settings: Settings) -> Result:
         except KeyboardInterrupt:
             say("Stopping: what was taken is finished.")
         finally:
-            server.stop()
+            try:
+                server.stop()
+            except NotDrained as error:
+                left = str(error).removesuffix("They go on.")
+                raise NotDrained(f"{left}They are taken up when a server starts on this log again.") from error
         totals = shop.totals()
     return Result({"url": server.url, **totals}, table(totals))
 
@@ -70,8 +75,8 @@ def _check_proxies(named: str) -> None:
 
 
 def _greet(url: str, options: argparse.Namespace, token: str | None, *, own_token: bool, signed: bool) -> None:
-    say(f"The webhook is at {url}/webhook/order, its documentation at {url}/docs.")
-    say(f"The live page is at {url}/{f'?token={token}' if token and own_token else ''}. Ctrl+C stops the server.")
+    say(f"The live page is at {url}/{f'?token={token}' if token and own_token else ''}.")
+    say(f"The webhook is at {url}/webhook/order, its documentation at {url}/docs. Ctrl+C stops the server.")
     if not signed:
         say(
             "No secret is set, so only this machine is served, and nobody has to sign. ECOMLIB_WEBHOOK_SECRET sets one."

@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from ecomlib import live
-from ecomlib.web import asyncapi, openapi, problems
+from ecomlib.web import asyncapi, headers, openapi, problems
 from ecomlib.web.feed import Feed
 from ecomlib.web.health import Health
 from ecomlib.web.hosts import is_this_machine, name_in
@@ -48,6 +48,7 @@ def create_app(webhook: Webhook, feed: Feed) -> FastAPI:
         shop.bus, workers=lambda: shop.bus.workers, readers=lambda: feed.readers, dropped=lambda: feed.dropped
     )
     app.add_middleware(metrics.around)
+    app.add_middleware(headers.around)
     problems.install(app)
 
     async def from_here(request: Request) -> None:
@@ -60,7 +61,8 @@ def create_app(webhook: Webhook, feed: Feed) -> FastAPI:
         await from_here(request)
         if rules.token and request.url.path == "/" and (token := request.query_params.get("token")):
             check_token(rules.token, f"Bearer {token}", None)
-            cookie = f"{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"
+            secure = "; Secure" if request.url.scheme == "https" else ""
+            cookie = f"{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/{secure}"
             raise HTTPException(303, headers={"Location": "/", "Set-Cookie": cookie})  # so that no link shows it
         check_token(rules.token, request.headers.get("authorization"), request.cookies.get(COOKIE))
 

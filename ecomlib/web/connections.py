@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ecomlib.web.limits import counted_as
 
 MOST = 4_096
 SPARE = 200  # open files that are left for the log, the stores and the libraries
@@ -39,13 +42,17 @@ class BoundedProtocol(H11Protocol):
     h11 gives up on headers of much more than 64 KiB; httptools, which is faster, takes in what is sent without end.
     """
 
-    most = MOST
+    most: int
+    each: int  # of one address
+    open: Counter[str]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle | None = None
         self._watch()
-        if len(self.connections) > self.most:
+        self._address = counted_as(self.client[0] if self.client else "")
+        self.open[self._address] += 1
+        if len(self.connections) > self.most or self.open[self._address] > self.each:
             transport.abort()  # an answer would cost more than it helps: there is none to send it by
 
     def data_received(self, data: bytes) -> None:
@@ -55,6 +62,8 @@ class BoundedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._forget()
+        self.open[self._address] -= 1
+        self.open += Counter()  # drops those that have none left
 
     def _watch(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -70,3 +79,8 @@ class BoundedProtocol(H11Protocol):
     def _close(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
+
+
+def bounded(most: int, each: int) -> type[BoundedProtocol]:
+    """For one server: so many connections in all, and so many of one address."""
+    return type("Protocol", (BoundedProtocol,), {"most": most, "each": each, "open": Counter()})

@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 import anyio
 
 from ecomlib.errors import DamagedRecord, LogError, NotALog, named
-from ecomlib.events import Event
 from ecomlib.ports import Log
+from ecomlib.web.following import is_no_event
 
 POLL = 0.05  # seconds between two looks at the log's end
 RETRY = 1.0  # seconds until a log that can't be read is tried again
@@ -50,8 +50,8 @@ class Feed:
     the event loop that `run` runs in; the log is read in threads.
 
     Keeps the latest `keep` events, and 8 MiB of them at most. `patience` is how many seconds a reader may leave what it
-    was sent untaken; `most` is how many readers there may be at once. `fold` is called, in a thread, with each event
-    from offset `start` on as it is met; without a start, from where the log ends at the first look.
+    was sent untaken; `most` is how many readers there may be at once. `on_news` is called, in a
+    thread, when there is something new.
     """
 
     def __init__(
@@ -62,8 +62,7 @@ class Feed:
         keep: int = 10_000,
         patience: float = 10.0,
         readers: int = 1_000,
-        start: int | None = None,
-        fold: Callable[[Event], object] | None = None,
+        on_news: Callable[[], object] = lambda: None,
     ) -> None:
         self.patience, self.most = patience, readers
         self.log_end: int | None = None  # as the latest look saw it; None where none has succeeded yet
@@ -75,7 +74,7 @@ class Feed:
         self._log, self._topic, self._keep = log, topic, keep
         self._ring: OrderedDict[int, Frame] = OrderedDict()  # by offset, without a gap up to `_end`
         self._ring_bytes = 0
-        self._end, self._started, self._fold = start or 0, start is not None, fold
+        self._end, self._on_news = 0, on_news
         self._past: OrderedDict[int, asyncio.Future[list[Frame]]] = OrderedDict()
         self._readers: set[Reader] = set()
         self._closed = asyncio.Event()
@@ -124,7 +123,7 @@ class Feed:
         """Take in what the log has now, up to a batch: true where there is more. Trouble is told to the readers."""
         async with self._looking:
             try:
-                known = self._end if self._started else None
+                known = None if self.log_end is None else self._end
                 end, frames = await anyio.to_thread.run_sync(self._new, known, limiter=self._one)
             except Exception as error:  # whatever it is, the readers hear of it, and it may pass
                 trouble = str(error) if isinstance(error, LogError) else f"{named(error)}."
@@ -135,10 +134,10 @@ class Feed:
             if self.trouble:
                 self.trouble = ""
                 self._tell("mended", "The log can be read again.")
-            if not self._started or end < self._end:  # the first look, or another log in the place of the first
+            if self.log_end is None or end < self._end:  # the first look, or another log in the place of the first
                 self._ring.clear()
                 self._past.clear()
-                self._ring_bytes, self._end, self._started = 0, end, True
+                self._ring_bytes, self._end = 0, end
                 self._wake()
             self.log_end = end
             for frame in frames:
@@ -192,16 +191,17 @@ class Feed:
             raise LogError(
                 f"The topic {self._topic!r} has {many} partitions, and a stream follows one: its ids are the offsets."
             )
-        return end, self._read(known, end, RING_BYTES, self._fold) if known is not None and known < end else []
+        if known is None or known >= end:
+            return end, []
+        self._on_news()
+        return end, self._read(known, end, RING_BYTES)
 
-    def _read(self, start: int, end: int, size: int, fold: Callable[[Event], object] | None = None) -> list[Frame]:
+    def _read(self, start: int, end: int, size: int) -> list[Frame]:
         frames: list[Frame] = []
         following = start
         try:
             for (_, _, offset), event in self._log.read(self._topic, start, end=min(end, start + BATCH)):
                 following = offset + 1
-                if fold:
-                    fold(event)
                 frames.append(Frame(b"id: %d\ndata: %s\n\n" % (offset, event.to_json().encode()), following))
                 size -= len(frames[-1].text)
                 if size <= 0:
@@ -209,8 +209,8 @@ class Feed:
         except DamagedRecord as error:
             frames.append(_unreadable(error, max(error.resume, following + 1)))
         except LogError as error:
-            if error.__cause__ is None and not isinstance(error, NotALog):
-                frames.append(_unreadable(error, following + 1))  # a whole record that is no event will never be one
+            if is_no_event(error):
+                frames.append(_unreadable(error, following + 1))
             elif not frames:  # the disk: that may pass
                 raise
         return frames

@@ -7,8 +7,9 @@ import threading
 import time
 from contextlib import suppress
 
+from ecomlib.errors import LogError
 from ecomlib.log import FileLog
-from ecomlib.shop import Shop
+from ecomlib.shop import TOPIC, Shop
 
 FOLDER = "_webhook"  # beside the topics: what a server needs of its own
 STALE = 1.0  # seconds: asking more often than that costs the disk nothing
@@ -37,12 +38,15 @@ class Health:
         # A file of its own, written and synced: a full disk shows itself, and no event is made for it.
         probe = log.folder / FOLDER / "ready"
         try:
+            log.check(TOPIC)
             probe.parent.mkdir(exist_ok=True)
             with probe.open("wb") as file:
                 file.write(b"ready?")
                 file.flush()
                 os.fsync(file.fileno())
             probe.unlink()
+        except LogError:
+            return "The log can't be written: its files are missing or were replaced. Put them back, or start it again."
         except OSError as error:
             with suppress(OSError):  # the reason that counts is the first one
                 probe.unlink(missing_ok=True)

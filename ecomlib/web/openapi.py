@@ -112,7 +112,8 @@ def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
 
 KEY = header(
     "Idempotency-Key",
-    "Makes the delivery one that may be repeated: the same key gets the first answer again.",
+    "Makes the delivery one that may be repeated: the same key gets the first answer again. Not for CloudEvents: their "
+    "source and id are the key, and this header says nothing.",
     pattern=f"^{KEY_FORM}$",
 )
 BODY = {
@@ -186,7 +187,8 @@ REASONS = {
     421: "Without a secret, the server answers to this machine's own names only.",
     422: "The report or the event is wrong; `errors` names each field and the reason.",
     429: "Too many requests of one client. `Retry-After` says when the next one is welcome.",
-    503: "The bus is full, or the log can't be written. Nothing was taken: try again after `Retry-After`.",
+    503: "The bus is full: nothing was taken. Or the log can't be written: it may have been taken, and with a key it "
+    "is safe to send it again. `Retry-After` says when.",
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from ecomlib.errors import NotDrained
 from ecomlib.events import Event
 from ecomlib.shop import CHANNELS, Shop
 
@@ -25,5 +28,8 @@ class Owed:
         offsets = sorted(self.offsets.values())
         self.offsets.clear()
         for offset in offsets:
-            shop.bus.replay(*CHANNELS, start=offset, end=offset + 1)
+            while True:
+                with suppress(NotDrained):  # more than the queues hold, and a slow sender: it takes its time
+                    shop.bus.replay(*CHANNELS, start=offset, end=offset + 1)
+                    break
         return len(offsets)

@@ -145,6 +145,8 @@ def _unpacked(packed: Mapping[str, str]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for name, value in packed.items():
         try:
+            if not value.isascii():
+                raise _wrong(name, "holds letters beyond ASCII: write them as %-escapes of their UTF-8")
             said[name[3:]] = unquote(value, errors="strict")
         except UnicodeDecodeError:
             raise _wrong(name, "is not UTF-8 when its %-escapes are undone") from None

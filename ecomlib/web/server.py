@@ -11,14 +11,16 @@ import uvicorn
 from ecomlib.errors import BadInput, Refused
 from ecomlib.locks import FileLock, FileLocks
 from ecomlib.log import FileLog
-from ecomlib.shop import LATEST, TOPIC, Shop
+from ecomlib.ports import Log
+from ecomlib.shop import ANALYTICS, LATEST, TOPIC, Shop
 from ecomlib.web.app import create_app
-from ecomlib.web.connections import BoundedProtocol, room
+from ecomlib.web.connections import bounded, room
 from ecomlib.web.feed import Feed
+from ecomlib.web.following import Following
 from ecomlib.web.health import FOLDER
 from ecomlib.webhook import Rules, Webhook
 
-BACKLOG = 2048
+BACKLOG = 100  # asyncio accepts so many at once, before any of them can be refused: fewer than SPARE open files
 GRACE = 10  # seconds for requests that have begun
 
 
@@ -29,11 +31,21 @@ class Server:
     """
 
     def __init__(
-        self, shop: Shop, rules: Rules | None = None, *, host: str = "127.0.0.1", port: int = 0, proxies: str = ""
+        self,
+        shop: Shop,
+        rules: Rules | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        listener: socket.socket | None = None,
+        proxies: str = "",
     ) -> None:
-        """`proxies` are addresses whose `X-Forwarded-For` is believed, with commas between them."""
+        """`listener` is a socket of `listen`, for who wants to know first whether the port can be had.
+
+        `proxies` are addresses whose `X-Forwarded-For` is believed, with commas between them.
+        """
         self.shop, self.rules, self.host, self.port = shop, rules or Rules(), host, port
-        self._proxies = proxies
+        self._listener, self._proxies = listener, proxies
         self._lock: FileLock | None = None
         self._running = False
         # Not the thread's join(): in Python 3.11 and 3.12 a signal that comes while it waits lets it take a living one
@@ -44,7 +56,8 @@ class Server:
         """Returns when requests are taken. Raises `BadInput` where the port can't be had, `Refused` where the log
         has a server already.
         """
-        listener = self._listen()
+        listener = self._listener or listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
         try:
             if isinstance(self.shop.log, FileLog):
                 self.shop.log.create(TOPIC, partitions=1)  # first, for it makes the folder a log
@@ -56,9 +69,9 @@ class Server:
             self.webhook = Webhook(self.shop, self.rules)
             assert self.shop.log is not None
             most = room()
-            # The feed meets what other processes append, and the totals are to know that, too.
-            start, fold = self.webhook.following, self.shop.analytics.apply
-            self.feed = Feed(self.shop.log, TOPIC, keep=LATEST, readers=min(most // 2, 1_000), start=start, fold=fold)
+            totals = self._follow(self.shop.log)
+            readers = min(most // 2, 1_000)
+            self.feed = Feed(self.shop.log, TOPIC, keep=LATEST, readers=readers, on_news=totals.catch_up)
             self.shop.bus.start()
             self.webhook.owed.deliver(self.shop)
         except BaseException:
@@ -70,7 +83,7 @@ class Server:
             raise
         config = uvicorn.Config(
             create_app(self.webhook, self.feed),
-            http=type("Protocol", (BoundedProtocol,), {"most": most}),
+            http=bounded(most, most if self._proxies else most // 2),
             ws="none",
             log_config=None,
             log_level="error",  # what strangers send wrong is answered, and fills no log
@@ -91,27 +104,19 @@ class Server:
             raise Refused("The server did not start; what it said above tells why.")
         return self
 
+    def _follow(self, log: Log) -> Following:
+        """Other processes may append, so the totals are folded from the log, not from what the bus delivers."""
+        totals = Following(log, TOPIC, self.shop.analytics, self.webhook.following)
+        next(s for s in self.shop.bus.subscriptions if s.name == ANALYTICS).cancel()
+        handler = self.shop.faults.wrap(ANALYTICS, lambda _: totals.catch_up())
+        self.shop.bus.subscribe("#", handler=handler, name=ANALYTICS)
+        return totals
+
     def _run(self, listener: socket.socket) -> None:
         try:
             self._uvicorn.run([listener])
         finally:
             self._ended.set()
-
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        # With the protocol named, asyncio turns off the delay of small packets, which costs 40 ms an answer.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self.host, self.port))
-        except OSError as error:
-            listener.close()
-            raise BadInput(
-                f"{self.host}:{self.port} can't be used ({error.strerror}): name another with --port, or stop what "
-                "listens there."
-            ) from error
-        self.port = listener.getsockname()[1]
-        return listener
 
     @property
     def url(self) -> str:
@@ -151,3 +156,19 @@ class Server:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises `BadInput` where the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio turns off the delay of small packets, which costs 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise BadInput(
+            f"{host}:{port} can't be used ({error.strerror}): name another with --port, or stop what listens there."
+        ) from error
+    return listener

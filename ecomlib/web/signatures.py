@@ -33,6 +33,11 @@ def signed_text(body: bytes, timestamp: int, headers: Mapping[str, str]) -> byte
     return f"{timestamp}.{''.join(lines)}".encode() + body
 
 
+def _as_sent(value: str) -> str:
+    """The server reads a header's bytes as Latin-1; whoever sends other letters than ASCII's, sends UTF-8."""
+    return value if value.isascii() else value.encode("latin-1").decode(errors="replace")
+
+
 def _mac(secret: str, text: bytes) -> str:
     return hmac.new(secret.encode(), text, sha256).hexdigest()
 
@@ -60,7 +65,7 @@ class Verifier:
         if found is None:
             raise _refused(f"The header {HEADER} can't be read. It is t=<seconds since 1970>,v1=<64 hex digits>.")
         timestamp, given = int(found[1]), found[2].split(",v1=")[1:]
-        text = signed_text(body, timestamp, headers)
+        text = signed_text(body, timestamp, {name: _as_sent(value) for name, value in headers.items()})
         ours = [_mac(secret, text) for secret in self.secrets]
         if not sum(hmac.compare_digest(one, other) for one in ours for other in given):
             raise _refused(

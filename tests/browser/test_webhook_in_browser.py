@@ -106,7 +106,10 @@ def test_on_a_projector_all_is_large_and_what_a_class_needs_is_on_one_screen(lab
     click(notebook, "fault-2", "✗ 401: ")
     notebook.find("panel").evaluate("e => e.scrollIntoView({block: 'start'})")
     notebook.shot("webhook-presenter")
-    names = ("send", "again", "restart", "reset", "fault-1", "fault-2", "fault-3", "said", "chart", "numbers", "state")
+    names = (
+        "send", "again", "overhear", "late", "stall", "restart", "repair", "reset", "fault-1", "fault-2", "fault-3",
+        "said", "chart", "numbers", "state",
+    )  # fmt: skip
     for name in names:
         assert notebook.is_on_screen(name), f"{name} can't be seen without scrolling"
     assert not [text for size, text in notebook.page.evaluate(TEXTS) if size < 20]

@@ -15,7 +15,7 @@ from ecomlib.web.problems import Problem
 from ecomlib.web.signatures import HEADER, Verifier
 
 TEXT = "Give back the header's value as text: t=<timestamp>,v1=<signature>."
-FORM = "The signature itself is right. But the header's value is t=<timestamp>,v1=<signature>, without spaces."
+FORM = "The signature is right. But the header's value is t=<timestamp>,v1=<signature>: in this order, without spaces."
 NO_SECRET = "Everybody can compute that: your secret is not in it."
 NOT_HMAC = "A plain sha256 over secret and text is no HMAC: from one signature, others can be made. Use hmac.new."
 NO_TIME = "The time is not signed. So a copied request gets a new t, and its signature still fits, for ever."
@@ -76,7 +76,8 @@ def _mistake(header: str, body: bytes) -> str:
         made[sha256(text).digest()] = NOT_HMAC
     if (found := re.search(r"[0-9a-f]{64}", header)) is None:
         right = mac(key, time + body)
-        return NO_HEX if str(right) in header or base64.b64encode(right).decode() in header else TEXT
+        unwritten = (str(right), base64.b64encode(right).decode(), "<hmac")  # the last is the object, which has both
+        return NO_HEX if any(other in header for other in unwritten) else TEXT
     given = re.search(r"t=(\d+)", header)
     if given and given[1] != str(SENT_AT):
         return OTHER_TIME
@@ -114,8 +115,10 @@ SIGN = Exercise(
         (_sign(_BYTES, "mac = hmac.new(text, secret.encode(), sha256).hexdigest()", _HEADER), SWAPPED),
         (_sign("text = str(timestamp).encode() + body", _MAC, _HEADER), NO_DOT),
         (_sign(_BYTES, _MAC.replace("hexdigest", "digest"), _HEADER), NO_HEX),
+        (_sign(_BYTES, _MAC.replace(".hexdigest()", ""), _HEADER), NO_HEX),
         (_sign(_BYTES, _MAC.replace("secret.encode()", "b'the secret of us two'"), _HEADER), OTHER_SECRET),
         (_sign(_BYTES, _MAC, "return mac"), FORM),
+        (_sign(_BYTES, _MAC, "return f'v1={mac},t={timestamp}'"), FORM),
         (_sign("return f't={timestamp},v1={secret}'"), TOLD_THE_SECRET),
         (_sign("timestamp = timestamp + 1", _BYTES, _MAC, _HEADER), OTHER_TIME),
         (_sign("text = body + f'.{timestamp}'.encode()", _MAC, _HEADER), NO_FIT),

@@ -25,6 +25,9 @@ OTHER = (
     "The key came again, and the answer was another one than the first time. Give back the event that is in the log."
 )
 FACT_LOST = "Order 1 was created and then paid: two facts with two keys. The second one is not in the log: it is lost."
+TWO_REPORTS = (
+    "Two reports that say the same came, with two keys: they are two facts. The second one is lost. Compare the keys."
+)
 FORGETS = "After a restart the same key was taken once more: what your code remembers is gone with its program."
 LOST = "The log failed, the partner sent the report again, and it is still not in the log. Append first, then remember."
 SILENT = "The log could not be written, and your code hid it. The partner takes that for a yes: let the error out."
@@ -109,7 +112,10 @@ def _on_a_good_day(take: Any, folder: str, first: Event) -> str | None:
             return OTHER
         take(log, _report("key-2", "order.paid"))
         take(log, _report("key-3", order=2))
-        return None if log.end("shop") == 4 else FACT_LOST
+        if log.end("shop") != 4:
+            return FACT_LOST
+        take(log, _report("key-4", "order.paid"))  # the other half of the money, say
+        return None if log.end("shop") == 5 else TWO_REPORTS
 
 
 def _finds_the_first_record(take: Any) -> bool:
@@ -133,7 +139,7 @@ def _with_a_full_disk(take: Any) -> str | None:
 def _after_a_restart(take: Any, folder: str, first: Event) -> str | None:
     with _log(folder) as log:
         given = take(log, _report("key-1"))
-        if log.end("shop") != 4:
+        if log.end("shop") != 5:
             return FORGETS
         return None if isinstance(given, Event) and given.id == first.id else OTHER
 
@@ -184,6 +190,24 @@ TAKE = Exercise(
                 *_APPEND,
             ),
             FACT_LOST,
+        ),
+        (
+            _take(
+                _EACH,
+                "    if record.event.data == event.data:",
+                "        return record.event",
+                *_APPEND,
+            ),
+            TWO_REPORTS,
+        ),
+        (
+            _take(
+                _EACH,
+                "    if (record.event.type, record.event.subject) == (event.type, event.subject):",
+                "        return record.event",
+                *_APPEND,
+            ),
+            TWO_REPORTS,
         ),
         (
             _take(_MINE, _EACH, _SAME, "        return record.event", *(f"    {line}" for line in _APPEND)),

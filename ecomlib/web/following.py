@@ -1,0 +1,38 @@
+"""A projection that is kept where the log is, whoever appends to it."""
+
+from __future__ import annotations
+
+import threading
+
+from ecomlib.errors import DamagedRecord, LogError, NotALog
+from ecomlib.ports import Log, Projection
+
+
+class Following:
+    """Folds in the log's order, each event once, so it says what a replay would say. Any thread may call."""
+
+    def __init__(self, log: Log, topic: str, projection: Projection, start: int) -> None:
+        """`start` is the offset behind what the projection knows."""
+        self._log, self._topic, self._projection, self._next = log, topic, projection, start
+        self._one_at_a_time = threading.Lock()
+
+    def catch_up(self) -> None:
+        """Return when all that was in the log at the call is folded in, but for what will never be readable."""
+        with self._one_at_a_time:
+            end = self._log.end(self._topic)
+            while self._next < end:
+                try:
+                    for record in self._log.read(self._topic, self._next, end=end):
+                        self._projection.apply(record.event)
+                        self._next = record.position.offset + 1
+                except DamagedRecord as error:
+                    self._next = max(error.resume, self._next + 1)
+                except LogError as error:
+                    if not is_no_event(error):
+                        raise
+                    self._next += 1
+
+
+def is_no_event(error: LogError) -> bool:
+    """Whether a whole record was read that is no event for us, and will never be one. The disk's trouble may pass."""
+    return error.__cause__ is None and not isinstance(error, NotALog)
