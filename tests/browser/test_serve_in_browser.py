@@ -39,7 +39,7 @@ class Class:
 @pytest.fixture
 def lecture(browser: Browser, tmp_path: Path, unused_port: int) -> Iterator[Class]:
     with ExitStack() as stack:
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
         stack.callback(page.close)
         yield Class(page, tmp_path, unused_port, stack)
 
