@@ -92,7 +92,8 @@ class Webhook:
     def accept(self, report: Report) -> tuple[Event, bool]:
         """Returns once the event is safe: the first one of this delivery, and whether it had been taken before.
 
-        Blocks while the log is written, so it does not belong on the event loop. Raises `Problem`, without effect.
+        Blocks while the log is written, so it does not belong on the event loop. Raises `Problem`, without effect; only
+        where an fsync failed the event may stand in the log all the same.
         """
         claimed = report.signed if report.key is None else None  # with a key, a repetition has no second effect
         if claimed is not None:
