@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Self
 
 from ecomlib.catalogue import Purchase, read_model
-from ecomlib.events import EventFactory
+from ecomlib.factory import EventFactory
 from ecomlib.faults import Faults
 from ecomlib.ports import Bus, Durability, Locks, Log, Retry
 from ecomlib.saga import SagaRunner

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import re
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -14,24 +12,14 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from ecomlib.catalogue import Data, newest_version, read_data
-from ecomlib.clock import Clock, SystemClock
+from ecomlib.clock import SystemClock
 from ecomlib.errors import BadEvent
+from ecomlib.ids import new_id
 from ecomlib.patterns import check_type
 
-NewId = Callable[[], str]
 _ATTRIBUTES = ("id", "source", "type", "subject", "correlationid", "causationid", "partitionkey")
 _TAKEN = {*_ATTRIBUTES, "specversion", "time", "dataversion", "datacontenttype", "data"}
 _INTEGERS = range(-(2**31), 2**31)  # as CloudEvents bounds them
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def seeded_ids(seed: int | str) -> NewId:
-    """Ids that look like any others, and are the same ones in every run with this seed."""
-    bits = random.Random(f"ids {seed}").getrandbits
-    return lambda: str(uuid.UUID(int=bits(128), version=4))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -154,26 +142,3 @@ def _read_time(text: Any) -> datetime:
     except (AttributeError, ValueError):
         said = f"{text!r:.40} is no time: CloudEvents writes it like 2026-01-05T09:00:00Z."
         raise BadEvent(said, field="time") from None
-
-
-@dataclass(frozen=True, slots=True)
-class EventFactory:
-    """Makes one service's events, with the clock and the ids that it was handed."""
-
-    source: str
-    clock: Clock
-    new_id: NewId = new_id
-
-    def __call__(
-        self, type: str, data: Mapping[str, Any], *, cause: Event | None = None, id: str | None = None
-    ) -> Event:
-        """`cause` is the event that the new one answers: the new one points back at it, and joins its story."""
-        return Event(
-            type,
-            dict(data),
-            id=id or self.new_id(),
-            source=self.source,
-            time=self.clock.now(),
-            correlationid=(cause.correlationid or cause.id) if cause else None,
-            causationid=cause.id if cause else None,
-        )

@@ -15,7 +15,8 @@ from functools import partial
 from ecomlib.catalogue import Data
 from ecomlib.clock import wait, within
 from ecomlib.errors import BadInput, KeyReused, NotALog, Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.ports import Lock, Locks, Log
 from ecomlib.steps import Saga
 from ecomlib.story import Say, Story, Try, next_move, told, verdict

@@ -11,8 +11,10 @@ from typing import Any, Self
 from ecomlib.bus import EventBus
 from ecomlib.checkout import Checkout
 from ecomlib.clock import OPENING, Clock, SimulatedClock, SystemClock
-from ecomlib.events import Event, EventFactory, new_id, seeded_ids
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.faults import Faults
+from ecomlib.ids import new_id, seeded_ids
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
 from ecomlib.ports import DeadLetter, Durability, Log, Retry

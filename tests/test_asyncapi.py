@@ -20,7 +20,9 @@ from ecomlib import traffic
 from ecomlib.catalogue import CATALOGUE, newest_version
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadEvent
-from ecomlib.events import Event, EventFactory, seeded_ids
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
+from ecomlib.ids import seeded_ids
 from ecomlib.shop import Shop, open_checkout
 from ecomlib.web import asyncapi
 from ecomlib.web.problems import Problem

@@ -15,7 +15,9 @@ from ecomlib.bus import EventBus
 from ecomlib.catalogue import Purchase
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadInput, KeyReused, Refused
-from ecomlib.events import Event, EventFactory, seeded_ids
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
+from ecomlib.ids import seeded_ids
 from ecomlib.services.delivery import DeliveryService
 from ecomlib.services.inventory import InventoryService
 from ecomlib.services.order_book import OrderBook

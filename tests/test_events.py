@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from ecomlib.catalogue import CATALOGUE, MAX_DEPTH, Data
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadEvent
-from ecomlib.events import Event, EventFactory, new_id, seeded_ids
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
+from ecomlib.ids import new_id, seeded_ids
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 # Names that a model, a class or CloudEvents uses itself: nobody's data may stumble over them.

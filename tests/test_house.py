@@ -20,7 +20,20 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # A module imports from its own floor downwards. A new module gets its place here first.
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "events", "catalogue", "patterns", "ports", "settings", "clock", "zones"},
+    {
+        "errors",
+        "events",
+        "ids",
+        "factory",
+        "catalogue",
+        "patterns",
+        "pattern_index",
+        "values",
+        "ports",
+        "settings",
+        "clock",
+        "zones",
+    },
     {
         "subscriptions",
         "scheduler",
@@ -37,6 +50,9 @@ FLOORS: tuple[set[str], ...] = (
         "assignment",
         "groups",
         "replay",
+        "topology",
+        "amqp",
+        "consuming",
         "rabbitmq",
     },
     {
@@ -70,6 +86,9 @@ ENGINES = {
     "membership",
     "assignment",
     "groups",
+    "topology",
+    "amqp",
+    "consuming",
     "rabbitmq",
     "folders",
     "offsets",

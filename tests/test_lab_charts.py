@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ecomlib.clock import SimulatedClock
-from ecomlib.events import EventFactory, seeded_ids
+from ecomlib.factory import EventFactory
+from ecomlib.ids import seeded_ids
 from ecomlib.lab import charts, figures, panel, time_machine
 from ecomlib.lab.desk import Desk
 from ecomlib.services.analytics import Analytics

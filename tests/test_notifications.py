@@ -14,7 +14,8 @@ from aiosmtpd.handlers import Message as MailHandler
 from ecomlib.bus import EventBus
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BusFull, Permanent
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.services.notifications import NotificationService
 from ecomlib.services.senders import Message, RecordingSender, Sender, SendFailed, SmtpSender
 from ecomlib.services.store import StoreError

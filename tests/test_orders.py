@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ecomlib.bus import EventBus
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadEvent, BusFull, Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.services.orders import ALLOWED, OrderService
 
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from ecomlib.catalogue import Data
 from ecomlib.clock import Clock, SimulatedClock, SystemClock
 from ecomlib.errors import BadInput, DamagedRecord, KeyReused, LogError, Permanent, Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
 from ecomlib.ports import Position, Retry

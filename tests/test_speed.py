@@ -10,7 +10,7 @@ import pytest
 
 from ecomlib.bus import EventBus
 from ecomlib.events import Event
-from ecomlib.patterns import PatternIndex
+from ecomlib.pattern_index import PatternIndex
 
 EVENTS = 20_000
 RUNS = 10

@@ -11,8 +11,9 @@ from typing import NamedTuple, Self
 
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadInput, BadOffset, EcomlibError
-from ecomlib.events import Event, seeded_ids
+from ecomlib.events import Event
 from ecomlib.groups import GroupConsumer
+from ecomlib.ids import seeded_ids
 from ecomlib.lab.desk import Message
 from ecomlib.lab.lane import DEAD, TOPIC, Lane, listed, many, moves
 from ecomlib.lab.scratch import scratch

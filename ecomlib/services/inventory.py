@@ -9,7 +9,8 @@ from typing import Any
 
 from ecomlib.catalogue import Purchase
 from ecomlib.errors import Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.ports import Durability
 from ecomlib.services.participant import Participant
 

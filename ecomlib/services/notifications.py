@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 
 from ecomlib.errors import Permanent
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.ports import Bus
 from ecomlib.services.senders import Channel, Message, Sender
 from ecomlib.services.store import database_errors

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from ecomlib.errors import Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.ports import Bus
 
 Status = Literal["created", "paid", "shipped", "delivered", "cancelled"]

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 
 from ecomlib.catalogue import Purchase
 from ecomlib.errors import BadInput, Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.ports import Bus, Durability
 from ecomlib.services.store import Store
 

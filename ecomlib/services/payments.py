@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ecomlib.catalogue import Money, Purchase
 from ecomlib.errors import BadInput, Refused
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.ports import Durability
 from ecomlib.services.participant import Participant
 

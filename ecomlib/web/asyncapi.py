@@ -17,7 +17,8 @@ from pydantic_core import core_schema
 
 from ecomlib.catalogue import CATALOGUE, MAX_AMOUNT, Data, Id, Money
 from ecomlib.clock import OPENING
-from ecomlib.events import Event, seeded_ids
+from ecomlib.events import Event
+from ecomlib.ids import seeded_ids
 from ecomlib.web.reports import OUR_SOURCES, OURS, TYPES
 
 CONTENT_TYPE = "application/cloudevents+json"

@@ -21,7 +21,8 @@ from starlette.datastructures import Headers
 
 from ecomlib.catalogue import Data, Id, Money, read_model
 from ecomlib.errors import BadEvent
-from ecomlib.events import Event, EventFactory
+from ecomlib.events import Event
+from ecomlib.factory import EventFactory
 from ecomlib.web.inbox import cloudevent_key
 from ecomlib.web.problems import FieldError, Problem
 

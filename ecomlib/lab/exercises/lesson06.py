@@ -14,7 +14,7 @@ from typing import Any
 from ecomlib.catalogue import Data
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import Refused
-from ecomlib.events import EventFactory
+from ecomlib.factory import EventFactory
 from ecomlib.faults import EVERY
 from ecomlib.lab.exercises.exercise import Exercise
 from ecomlib.lab.saga_desk import SagaDesk
