@@ -48,6 +48,14 @@ class BusFull(EcomlibError):
     """A subscription's queue has no room. Nothing was logged and nothing was delivered."""
 
 
+class BrokerError(EcomlibError):
+    """A broker that can't be reached, or that refused what it was asked for."""
+
+
+class BrokerAway(BrokerError):
+    """No answer from the broker for as long as the caller was willing to wait. It may have taken what it was sent."""
+
+
 class NoSubscriber(EcomlibError):
     """A `mandatory` event that no subscription matches. Nothing was logged."""
 

@@ -67,10 +67,7 @@ class Registry:
         self, name: str | None, patterns: tuple[str, ...], handler: Callable[..., object], ordered: bool, retry: Retry
     ) -> Subscription:
         """Check that it may be added, name it if need be, and add it."""
-        if not callable(handler):
-            raise TypeError(f"A handler is a function that takes an event, not {handler!r:.60}.")
-        if any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))):
-            raise TypeError(f"{_name(handler)!r} is async: the bus calls ordinary functions. Wrap it in asyncio.run.")
+        check_handler(handler)
         for pattern in patterns:
             check_pattern(pattern)
         if name in self.by_name:
@@ -80,7 +77,7 @@ class Registry:
                 for pattern in patterns:
                     if other.handler == handler and pattern in other.patterns:
                         raise AlreadySubscribed(f"{other.name!r} is already subscribed to {pattern!r}.")
-            own = _name(handler)
+            own = name_of(handler)
             numbered = (f"{own}-{k}" for k in range(2, len(self.by_name) + 3))
             name = own if own not in self.by_name else next(n for n in numbered if n not in self.by_name)
         subscription = Subscription(name, tuple(dict.fromkeys(patterns)), handler, ordered, retry, self._on_cancel)
@@ -100,7 +97,7 @@ class Registry:
         strange = [pattern for pattern in patterns if pattern not in have]
         if strange or not mine:
             raise NotSubscribed(
-                f"{_name(handler)!r} is not subscribed to {', '.join(map(repr, strange)) or 'anything'}; "
+                f"{name_of(handler)!r} is not subscribed to {', '.join(map(repr, strange)) or 'anything'}; "
                 f"it has: {', '.join(map(repr, have)) or 'nothing'}."
             )
         meant = [s for s in mine if not patterns or set(patterns) & set(s.patterns)]
@@ -131,5 +128,14 @@ class Registry:
         self.routes.clear()
 
 
-def _name(handler: Callable[..., object]) -> str:
+def check_handler(handler: Callable[..., object]) -> None:
+    """Raises `TypeError` for what a bus can't call."""
+    if not callable(handler):
+        raise TypeError(f"A handler is a function that takes an event, not {handler!r:.60}.")
+    if any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))):
+        raise TypeError(f"{name_of(handler)!r} is async: the bus calls ordinary functions. Wrap it in asyncio.run.")
+
+
+def name_of(handler: Callable[..., object]) -> str:
+    """What a subscription is called that was given no name."""
     return str(getattr(handler, "__name__", type(handler).__name__))

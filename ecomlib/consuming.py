@@ -1,0 +1,194 @@
+"""A subscription's queue in RabbitMQ, and the thread that serves it, one delivery after the other."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
+from functools import partial
+from typing import Any, Self
+
+from pika import BasicProperties
+
+from ecomlib.errors import BrokerError
+from ecomlib.serving import Delivery, Serving
+
+
+class QueueSubscription:
+    """The handler is called in this subscription's own thread. An acknowledgement says: all up to this one is done.
+
+    That is right because the deliveries of one channel are served in turn. What is in hand when the connection is
+    lost comes again, over the next one.
+    """
+
+    def __init__(self, serving: Serving) -> None:
+        self.name, self.queue, self.patterns = serving.name, serving.queue, serving.patterns
+        self.arrivals = 0  # deliveries, from the first one on
+        self._serving, self._shared, self._changed = serving, serving.shared, serving.shared.changed
+        self._waiting: deque[Delivery] = deque()
+        self._running = False
+        self._done: Delivery | None = None  # the latest that has ended, and is not acknowledged yet
+        self._to_finish = 2
+        self._connection: Any = None
+        self._channel: Any = None
+        self._thread = threading.Thread(target=self._serve, name=f"serves {self.queue}", daemon=True)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._serving.cancelled
+
+    @property
+    def in_hand(self) -> int:
+        return len(self._waiting) + self._running
+
+    def declare(self, channel: Any) -> None:
+        """Its queue, and where its deliveries may go from there, on a blocking channel."""
+        topology = self._shared.topology
+        topology.declare(channel, {})
+        if self._serving.temporary:
+            topology.declare_temporary(channel, self.queue, self.patterns)
+        elif self.patterns:
+            topology.declare_queue(channel, self.queue, self.patterns)
+        else:
+            topology.declare_queue(channel, self.queue, ("#",), exchange=topology.dead)
+        if not self._serving.ordered:
+            topology.declare_delays(channel, self._serving.retry)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Whether its thread has ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def cancel(self) -> int:
+        """No delivery begins after this returns. A queue of its own goes, with what waited in it: that is the number.
+
+        What waits in a named queue stays there for others, so that number is 0.
+        """
+        with self._changed:
+            if self.cancelled:
+                return 0
+            self._serving.cancelled = True
+            self._changed.notify_all()
+        dropped: Future[int] = Future()
+        self._shared.link.call(lambda: self._leave(dropped))
+        try:
+            return dropped.result(self._shared.patience if self._shared.link.connected else 0)
+        except (TooLate, BrokerError):
+            return 0  # no connection: a named queue has it all back already, one of its own goes by itself
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cancel()
+
+    # --- in the thread of the handler ---------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while (delivery := self._next()) is not None:
+            self._shared.here.handling = True
+            ended = self._serving.deliver(delivery)
+            self._shared.here.handling = False
+            with self._changed:
+                self._running = False
+                if ended:
+                    self._done = delivery
+                self._changed.notify_all()
+            self._shared.link.call(self._acknowledge if ended else partial(_give_back, delivery))
+        self._shared.link.call(self._finish)
+
+    def _next(self) -> Delivery | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self.cancelled)
+            if self.cancelled:
+                return None
+            self._running = True
+            return self._waiting.popleft()
+
+    # --- in the I/O thread --------------------------------------------------------------------------------
+
+    def open(self, connection: Any) -> None:
+        """Begin to consume over this connection, unless that was begun already."""
+        if connection is not None and connection is not self._connection and not self.cancelled:
+            self._connection = connection
+            connection.channel(on_open_callback=self._opened)
+
+    def _opened(self, channel: Any) -> None:
+        self._channel = channel
+        channel.add_on_close_callback(self._closed)
+        channel.add_on_cancel_callback(lambda _: channel.close())  # the queue was deleted
+        channel.basic_qos(prefetch_count=self._shared.prefetch)
+        channel.basic_consume(self.queue, self._arrived, consumer_tag=self.queue)
+
+    def _arrived(self, channel: Any, method: Any, properties: BasicProperties, body: bytes) -> None:
+        with self._changed:
+            self._waiting.append(Delivery(channel, method.delivery_tag, body, properties))
+            self.arrivals += 1
+            self._changed.notify_all()
+
+    def _closed(self, channel: Any, reason: BaseException) -> None:
+        """With the channel, all that is not acknowledged goes back to the queue."""
+        with self._changed:
+            self._waiting = deque(d for d in self._waiting if d.channel is not channel)
+            self._changed.notify_all()
+        if channel.connection.is_open and not self.cancelled:  # a new connection declares the queue again
+            channel.connection.close(reply_text="a queue was lost")
+
+    def _acknowledge(self) -> None:
+        with self._changed:
+            done, self._done = self._done, None
+        if done is not None and done.channel.is_open:
+            done.channel.basic_ack(done.tag, multiple=True)
+
+    def depth(self, answer: Future[int]) -> None:
+        """How many messages wait. Asked twice: what was given out before the first answer is here before the second."""
+
+        def again(_: Any) -> None:
+            self._channel.queue_declare(self.queue, passive=True, callback=tell)
+
+        def tell(frame: Any) -> None:
+            answer.set_result(frame.method.message_count)
+
+        if self._channel is not None and self._channel.is_open:
+            self._channel.queue_declare(self.queue, passive=True, callback=again)
+        else:
+            answer.set_exception(BrokerError("There is no connection."))
+
+    def _leave(self, dropped: Future[int]) -> None:
+        """Stop what comes, then give back what waits, or delete the queue with it."""
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            dropped.set_exception(BrokerError("There is no connection."))
+            return
+
+        def stopped(_: Any) -> None:
+            with self._changed:
+                waiting, self._waiting = self._waiting, deque()
+                self._changed.notify_all()
+            if self._serving.temporary:
+                deleted = lambda frame: dropped.set_result(len(waiting) + frame.method.message_count)  # noqa: E731
+                channel.queue_delete(self.queue, callback=deleted)
+            else:
+                for delivery in waiting:
+                    _give_back(delivery)
+                dropped.set_result(0)
+            self._finish()
+
+        channel.basic_cancel(self.queue, callback=stopped)
+
+    def _finish(self) -> None:
+        """Twice it is called: when nothing comes any more, and when the last handler has ended. The later one closes."""
+        self._to_finish -= 1
+        if not self._to_finish:
+            self._acknowledge()
+            if self._channel.is_open:
+                self._channel.close()
+
+
+def _give_back(delivery: Delivery) -> None:
+    if delivery.channel.is_open:
+        delivery.channel.basic_nack(delivery.tag, requeue=True)

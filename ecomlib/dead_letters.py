@@ -1,0 +1,76 @@
+"""The dead letters in RabbitMQ: how one is written, read, and taken up again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pika import BasicProperties
+from pika.exceptions import UnroutableError
+
+from ecomlib.amqp import channel_to
+from ecomlib.errors import BadEvent, NotSubscribed
+from ecomlib.events import Event
+from ecomlib.ports import DeadLetter
+from ecomlib.topology import DELIVERY_LIMIT, Topology
+
+LONGEST_ERROR = 2_000  # characters: a header is no place for more
+
+
+def headed(properties: BasicProperties, **added: object) -> BasicProperties:
+    """The same properties with more headers; what the broker itself wrote about the way so far is left out."""
+    headers = {k: v for k, v in (properties.headers or {}).items() if not k.startswith("x-") and k != "last"}
+    return BasicProperties(
+        content_type=properties.content_type,
+        message_id=properties.message_id,
+        delivery_mode=2,  # persistent
+        headers={**headers, **added},
+    )
+
+
+def read_letter(topology: Topology, body: bytes, properties: BasicProperties) -> DeadLetter | None:
+    """None where the message is no event: then there is nothing that a handler could be given again."""
+    try:
+        event = Event.from_json(body)
+    except BadEvent:
+        return None
+    headers: dict[str, Any] = properties.headers or {}
+    if "error" in headers:
+        return DeadLetter(
+            event, str(headers.get("subscription")), int(headers.get("attempts", 0)), str(headers["error"])
+        )
+    # The broker itself gave it up, and says where and why: since it came back that often, nobody lived to write more.
+    name = str(headers.get("x-first-death-queue", "")).removeprefix(f"{topology.exchange}.")
+    why = f"RabbitMQ gave it up ({headers.get('x-first-death-reason', 'it does not say why')})."
+    return DeadLetter(event, name, DELIVERY_LIMIT + 1, f"{why} Did each worker that had it in hand die?")
+
+
+def waiting_letters(url: str, topology: Topology) -> list[DeadLetter]:
+    """Every dead letter that is an event, oldest first. They stay where they are. Raises `BrokerError`."""
+    found = []
+    with channel_to(url) as channel:
+        while (got := channel.basic_get(topology.dead))[0] is not None:  # unacknowledged, all go back with the channel
+            if letter := read_letter(topology, got[2], got[1]):
+                found.append(letter)
+    return found
+
+
+def send_again(url: str, topology: Topology, letter: DeadLetter) -> None:
+    """Take the letter out of the dead letters and put it into the queue that it came from; its attempts count on.
+
+    First it is put, then taken: whoever dies in between leaves it in both places, and it has the same id. Raises
+    `NotSubscribed` where there is no such letter, or its queue is gone; `BrokerError` for trouble with the broker.
+    """
+    with channel_to(url) as channel:
+        channel.confirm_delivery()
+        while (got := channel.basic_get(topology.dead))[0] is not None:
+            method, properties, body = got
+            if read_letter(topology, body, properties) == letter:
+                try:
+                    again = headed(properties, attempts=letter.attempts)
+                    channel.basic_publish("", method.routing_key, body, again, mandatory=True)
+                except UnroutableError:
+                    gone = f"The queue {method.routing_key!r} is gone: subscribe under {letter.subscription!r} first."
+                    raise NotSubscribed(gone) from None
+                channel.basic_ack(method.delivery_tag)
+                return
+    raise NotSubscribed(f"There is no such dead letter of {letter.subscription!r}: was it redelivered already?")

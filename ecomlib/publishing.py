@@ -1,0 +1,158 @@
+"""Publisher confirms: a message is kept until the broker says that it has it, over however many connections."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass, field
+from typing import Any
+
+from pika import BasicProperties
+from pika.exceptions import ChannelClosedByBroker
+from pika.spec import Basic
+
+from ecomlib.amqp import Link
+from ecomlib.errors import BadEvent, BrokerAway, BrokerError, BusFull
+from ecomlib.events import Event
+from ecomlib.ports import Receipt
+
+CONTENT_TYPE = "application/cloudevents+json"  # CloudEvents' structured mode: the body is all of the event
+LARGEST = 1_000_000  # bytes of an event
+WINDOW = 1_000  # messages on their way at once; whoever wants to send more waits
+
+
+@dataclass(eq=False)
+class Message:
+    exchange: str
+    key: str
+    body: bytes
+    properties: BasicProperties
+    result: Callable[[bool], Any] = bool  # of `confirmed`, made from whether any queue took the message
+    confirmed: Future[Any] = field(default_factory=Future)
+
+
+class Publisher:
+    """Any thread may send. What is sent again after a lost connection has the same id."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._lock = threading.Lock()
+        self._room = threading.Semaphore(WINDOW)
+        self._outbox: deque[Message] = deque()  # in order; not yet handed to a channel
+        self._unconfirmed: dict[int, Message] = {}  # by the channel's delivery tag
+        self._returned: set[str] = set()  # the ids that no queue took; their confirms come right after
+        self._channel: Any = None
+        self._tag = 0
+
+    def send(self, message: Message, patience: float) -> Future[Any]:
+        """Returns at once, unless a thousand messages are on their way. Raises `BrokerAway` after `patience` seconds.
+
+        The future ends with `BusFull` where the broker refuses the message, and with `BrokerError` where it breaks off.
+        """
+        if not self._room.acquire(timeout=patience):
+            raise BrokerAway(
+                f"{WINDOW} messages were not confirmed within {patience:g} s. {self._link.trouble}".strip()
+            )
+        message.confirmed.add_done_callback(lambda _: self._room.release())
+        with self._lock:
+            self._outbox.append(message)
+        self._link.call(self._flush)
+        return message.confirmed
+
+    def send_event(self, exchange: str, event: Event, takers: tuple[str, ...], patience: float) -> Future[Receipt]:
+        """As `send`. Raises `BadEvent` for what is no event, or too large for one."""
+        if not isinstance(event, Event):
+            raise BadEvent(f"{event!r:.40} is no event: publish(Event('order.created', {{'order_id': 1}})).")
+        body = event.to_json().encode()
+        if len(body) > LARGEST:
+            raise BadEvent(
+                f"{event.type} {event.id} has {len(body)} bytes: on RabbitMQ an event has at most {LARGEST}."
+            )
+
+        def receipt(routed: bool) -> Receipt:
+            return Receipt(event, takers, routed=routed)
+
+        persistent = BasicProperties(CONTENT_TYPE, message_id=event.id, delivery_mode=2)
+        return self.send(Message(exchange, event.type, body, persistent, receipt), patience)
+
+    def result(self, confirmed: Future[Receipt], patience: float, what: str) -> Receipt:
+        """Waits. Raises what the future raises, and `BrokerAway`."""
+        try:
+            return confirmed.result(patience)
+        except TooLate:
+            if not confirmed.cancel():
+                return confirmed.result()  # it came at the last moment
+        raise BrokerAway(
+            f"{what} was not confirmed within {patience:g} s, though RabbitMQ may have it. Publish it again: its id "
+            f"stays the same. {self._link.trouble}".strip()
+        )
+
+    # --- in the I/O thread --------------------------------------------------------------------------------
+
+    def open(self, connection: Any) -> None:
+        """At a new connection: what the last one left unconfirmed goes out again, first and in order."""
+        self._channel = None
+        connection.channel(on_open_callback=self._opened)
+
+    def _opened(self, channel: Any) -> None:
+        channel.add_on_close_callback(self._closed)
+        channel.add_on_return_callback(self._note_return)
+        channel.confirm_delivery(self._confirm, callback=lambda _: self._begin(channel))
+
+    def _begin(self, channel: Any) -> None:
+        self._channel, self._tag = channel, 0
+        self._returned.clear()
+        with self._lock:
+            self._outbox.extendleft(reversed(self._unconfirmed.values()))
+            self._unconfirmed.clear()
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._channel is not None and self._channel.is_open:
+            with self._lock:
+                if not self._outbox:
+                    return
+                message = self._outbox.popleft()
+            if message.confirmed.cancelled():  # its sender has given it up
+                continue
+            self._tag += 1
+            self._unconfirmed[self._tag] = message
+            # Mandatory, always: so the confirm tells whether a queue took it.
+            self._channel.basic_publish(message.exchange, message.key, message.body, message.properties, mandatory=True)
+
+    def _note_return(self, channel: Any, method: Any, properties: BasicProperties, body: bytes) -> None:
+        self._returned.add(properties.message_id)
+
+    def _confirm(self, frame: Any) -> None:
+        method = frame.method
+        tags = (
+            [tag for tag in self._unconfirmed if tag <= method.delivery_tag]
+            if method.multiple
+            else [method.delivery_tag]
+        )
+        for message in filter(None, [self._unconfirmed.pop(tag, None) for tag in tags]):
+            id = message.properties.message_id
+            routed = id not in self._returned
+            self._returned.discard(id)
+            if not message.confirmed.set_running_or_notify_cancel():
+                continue
+            if isinstance(method, Basic.Nack):
+                said = f"RabbitMQ refused {id}: a queue that it goes to is full or in trouble. Publish it again later."
+                message.confirmed.set_exception(BusFull(said))
+            else:
+                message.confirmed.set_result(message.result(routed))
+
+    def _closed(self, channel: Any, reason: BaseException) -> None:
+        """Where the broker closes a channel, something that was sent is to blame: to send it again would repeat it."""
+        if not isinstance(reason, ChannelClosedByBroker) or channel is not self._channel:
+            return
+        left, self._unconfirmed = list(self._unconfirmed.values()), {}
+        for message in left:
+            if message.confirmed.set_running_or_notify_cancel():
+                id = message.properties.message_id
+                said = f"RabbitMQ broke off: {reason.reply_code} {reason.reply_text}. It may have {id} all the same."
+                message.confirmed.set_exception(BrokerError(said))
+        self.open(channel.connection)

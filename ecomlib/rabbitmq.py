@@ -1,0 +1,201 @@
+"""The bus on RabbitMQ: the same promises, over processes and machines. `topology.py` says which queues there are."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Self
+
+from ecomlib import errors
+from ecomlib.amqp import Link, channel_to
+from ecomlib.consuming import QueueSubscription
+from ecomlib.dead_letters import send_again
+from ecomlib.draining import drain
+from ecomlib.events import Event
+from ecomlib.patterns import check_pattern, matches
+from ecomlib.ports import Attempt, DeadLetter, Handler, Log, Receipt, Retry
+from ecomlib.publishing import Publisher
+from ecomlib.serving import Serving, Shared
+from ecomlib.subscriptions import check_handler, name_of
+from ecomlib.topology import Topology
+
+
+class RabbitBus:
+    """`with bus:` connects. A lost connection is made again, for ever; a publisher waits for it `patience` seconds.
+
+    A subscription with a name shares the durable queue of that name with other processes, and has up to `prefetch`
+    deliveries in hand; one without has a queue of its own. Handlers run in threads, one a subscription. An event comes
+    at least once: again after a lost connection or a process that died. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        exchange: str = "shop",
+        log: Log | None = None,
+        topic: str = "shop",
+        retry: Retry = Retry(),  # noqa: B008  (immutable)
+        prefetch: int = 10,
+        patience: float = 30.0,
+        keep: int = 10_000,
+        on_attempt: Callable[[Attempt], object] = lambda attempt: None,
+    ) -> None:
+        """`keep` bounds the attempts and dead letters in memory; `on_attempt` is called in the handler's thread."""
+        self.url, self.topology, self.log, self.topic = url, Topology(exchange), log, topic
+        self.retry, self.patience = retry, patience
+        self.link = Link(url, self._declare, self._open)
+        self._publisher = Publisher(self.link)
+        kept: tuple[deque[Attempt], deque[DeadLetter]] = deque(maxlen=keep), deque(maxlen=keep)
+        self._shared = Shared(self.link, self._publisher, self.topology, prefetch, patience, on_attempt, *kept)
+        self._subscriptions: list[QueueSubscription] = []
+
+    def publish(self, event: Event, *, mandatory: bool = False, wait: float = 0.0) -> Receipt:
+        """Returns when the broker has the event on disk. The log, if there is one, gets it after that.
+
+        Raises `BusFull` where the broker refuses it, after up to `wait` seconds; `NoSubscriber` where it is `mandatory`
+        and no queue took it; `BrokerAway` after `patience` seconds without an answer: it may have been taken then, and
+        to publish it again is safe, for its id stays the same.
+        """
+        deadline = time.monotonic() + (0 if self._inside_a_handler else wait)
+        while True:
+            try:
+                receipt = self._publisher.result(self.submit(event), self.patience, f"{event.type} {event.id}")
+                break
+            except errors.BusFull:
+                if time.monotonic() >= deadline:
+                    raise
+                self._shared.pause(0.05)
+        if mandatory and not receipt.routed:
+            raise errors.NoSubscriber(f"Nobody subscribes to {event.type!r}: no queue took {event.id}.")
+        return receipt if self.log is None else replace(receipt, position=self.log.append(self.topic, event)[0])
+
+    def submit(self, event: Event) -> Future[Receipt]:
+        """Send without waiting for the confirm, up to a thousand at once. The log gets nothing.
+
+        The future ends as `publish` does, but for ever waits for a broker that is away: `result(timeout)` bounds that.
+        """
+        if not self.link.started:
+            raise errors.WrongPlace("This bus is not connected: publish inside `with bus:`.")
+        takers = tuple(s.name for s in self._listening() if any(matches(p, event.type) for p in s.patterns))
+        return self._publisher.send_event(self.topology.exchange, event, takers, self.patience)
+
+    def subscribe(
+        self,
+        *patterns: str,
+        handler: Handler,
+        name: str | None = None,
+        ordered: bool = True,
+        retry: Retry | None = None,
+    ) -> QueueSubscription:
+        """The same name in another process means the same queue: each event goes to one of them.
+
+        Ordered, a delivery that fails is tried again in place. Otherwise it waits in a delay queue, and whoever shares
+        its queue may get it next. Raises `BadPattern`, `AlreadySubscribed`, and `BrokerError` where it can't be made.
+        """
+        if not patterns:
+            raise errors.BadPattern("Subscribe to at least one pattern; '#' takes every event.")
+        for pattern in patterns:
+            check_pattern(pattern)
+        return self._add(tuple(dict.fromkeys(patterns)), handler, name, ordered, retry)
+
+    def subscribe_dead_letters(
+        self, *, handler: Callable[[DeadLetter], object], name: str, retry: Retry | None = None
+    ) -> QueueSubscription:
+        """Call `handler` with every dead letter from now on, whichever process gave it up, from a queue of this name.
+
+        Dead letters that are no events, and those of this very subscription, are not handed to it.
+        """
+        return self._add((), handler, name, True, retry)
+
+    def _add(
+        self,
+        patterns: tuple[str, ...],
+        handler: Callable[[Any], object],
+        name: str | None,
+        ordered: bool,
+        retry: Retry | None,
+    ) -> QueueSubscription:
+        check_handler(handler)
+        own = name_of(handler)
+        queue = self.topology.queue(name or f"{own}.{uuid.uuid4().hex[:12]}")
+        serving = Serving(
+            self._shared, name or own, queue, patterns, handler, ordered, retry or self.retry, temporary=name is None
+        )
+        made = QueueSubscription(serving)
+        with self._shared.changed:
+            if name in tuple(s.name for s in self._listening()):
+                raise errors.AlreadySubscribed(f"There is a subscription {name!r}: choose another name, or cancel it.")
+            self._subscriptions = [s for s in self._subscriptions if s.in_hand or not s.cancelled] + [made]
+        if self.link.started:
+            try:
+                with channel_to(self.url) as channel:
+                    made.declare(channel)
+            except errors.BrokerError:
+                made.cancel()
+                raise
+            self.link.call(lambda: made.open(self.link.connection))
+        made.start()
+        return made
+
+    def drain(self, timeout: float = 5.0) -> None:
+        if self._inside_a_handler:
+            raise errors.WrongPlace("The bus can't be drained inside a handler: it would wait for itself.")
+        if left := drain(self._shared, lambda: self._subscriptions, timeout):
+            raise errors.NotDrained(f"After {timeout:g} s deliveries are left for: {', '.join(left)}. They go on.")
+
+    def redeliver(self, letter: DeadLetter) -> None:
+        """From the queue of dead letters, whichever process gave it up. Raises `NotSubscribed` and `BrokerError`."""
+        send_again(self.url, self.topology, letter)
+        with self._shared.changed:
+            if letter in self._shared.dead:
+                self._shared.dead.remove(letter)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Handlers that run finish; what else is in hand is given back. Raises `NotDrained` where one does not end."""
+        if self._inside_a_handler:
+            raise errors.WrongPlace("The bus can't be stopped inside a handler: it would wait for itself.")
+        deadline = time.monotonic() + timeout
+        for subscription in self._subscriptions:
+            subscription.cancel()
+        running = [s.name for s in self._subscriptions if not s.join(max(deadline - time.monotonic(), 0))]
+        self.link.stop(timeout=5)
+        if running:
+            raise errors.NotDrained(f"After {timeout:g} s handlers still run: {', '.join(running)}.")
+
+    def __enter__(self) -> Self:
+        self.link.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return tuple(self._shared.attempts)
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """Those that this object gave up, and has not taken up again."""
+        return tuple(self._shared.dead)
+
+    @property
+    def _inside_a_handler(self) -> bool:
+        return getattr(self._shared.here, "handling", False)
+
+    def _listening(self) -> list[QueueSubscription]:
+        return [s for s in self._subscriptions if not s.cancelled]
+
+    def _declare(self, channel: Any) -> None:
+        self.topology.declare(channel, {})
+        for subscription in self._listening():
+            subscription.declare(channel)
+
+    def _open(self, connection: Any) -> None:
+        self._publisher.open(connection)
+        for subscription in self._listening():
+            subscription.open(connection)
