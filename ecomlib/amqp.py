@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import threading
@@ -18,6 +19,10 @@ from ecomlib.errors import BrokerError
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to connect again: doubling, and no two alike
 SECONDS = 4.0  # for each of: to be connected, to be let in. Together they stay below the ten that a door may take
 STARTING_ONE = "Start one (`docker compose up -d`, or `ecomlib broker`), or name another with ECOMLIB_RABBITMQ_URL."
+
+
+# pika logs what it also raises, and without this Python would print it.
+logging.getLogger("pika").addHandler(logging.NullHandler())
 
 
 def parameters(url: str) -> pika.URLParameters:
@@ -113,6 +118,13 @@ class Link:
     @property
     def connected(self) -> bool:
         return self.connection is not None and bool(self.connection.is_open)
+
+    def extend(self, declare: Callable[[Any], object], open: Callable[[Any], object]) -> None:
+        """What `prepare` and `on_open` do from now on, for a link that runs already. Raises `BrokerError`."""
+        if self.started:
+            with channel_to(self.url) as channel:
+                declare(channel)
+            self.call(lambda: open(self.connection))
 
     def call(self, action: Callable[[], object]) -> None:
         """Let the I/O thread do it soon; without a connection it is dropped, for `on_open` begins anew anyway."""

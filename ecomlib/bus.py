@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Self
 
 from ecomlib.clock import Clock, SystemClock
-from ecomlib.errors import BadEvent, BadInput, BadPattern, BusFull, LogError, NoSubscriber, NotDrained, NotSubscribed
+from ecomlib.errors import BadEvent, BadInput, BusFull, LogError, NoSubscriber, NotDrained, NotSubscribed
 from ecomlib.events import Event
+from ecomlib.patterns import check_patterns
 from ecomlib.ports import Attempt, DeadLetter, Handler, Log, Receipt, Retry
 from ecomlib.scheduler import Scheduler
 from ecomlib.subscriptions import Registry, Subscription
@@ -92,8 +93,7 @@ class EventBus:
         that is taken, and for a handler that has one of these patterns already, unless a name of its own says that a
         second delivery is meant.
         """
-        if not patterns:
-            raise BadPattern("Subscribe to at least one pattern; '#' takes every event.")
+        check_patterns(patterns)
         with self._publishing:
             return self._registry.make(name, patterns, handler, ordered, retry or self.retry)
 

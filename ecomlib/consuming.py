@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import uuid
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from functools import partial
@@ -11,8 +14,10 @@ from typing import Any, Self
 
 from pika import BasicProperties
 
-from ecomlib.errors import BrokerError
-from ecomlib.serving import Delivery, Serving
+from ecomlib.errors import AlreadySubscribed, BrokerError
+from ecomlib.ports import Retry
+from ecomlib.serving import Delivery, Serving, Shared
+from ecomlib.subscriptions import check_handler, name_of
 
 
 class QueueSubscription:
@@ -30,9 +35,11 @@ class QueueSubscription:
         self._running = False
         self._done: Delivery | None = None  # the latest that has ended, and is not acknowledged yet
         self._to_finish = 2
+        self._dropped: Future[int] | None = None  # what `cancel` waits for
         self._connection: Any = None
         self._channel: Any = None
         self._thread = threading.Thread(target=self._serve, name=f"serves {self.queue}", daemon=True)
+        self._thread.start()
 
     @property
     def cancelled(self) -> bool:
@@ -54,9 +61,6 @@ class QueueSubscription:
             topology.declare_queue(channel, self.queue, ("#",), exchange=topology.dead)
         if not self._serving.ordered:
             topology.declare_delays(channel, self._serving.retry)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def join(self, timeout: float) -> bool:
         """Whether its thread has ended."""
@@ -118,6 +122,9 @@ class QueueSubscription:
             connection.channel(on_open_callback=self._opened)
 
     def _opened(self, channel: Any) -> None:
+        if self.cancelled:
+            channel.close()
+            return
         self._channel = channel
         channel.add_on_close_callback(self._closed)
         channel.add_on_cancel_callback(lambda _: channel.close())  # the queue was deleted
@@ -135,6 +142,8 @@ class QueueSubscription:
         with self._changed:
             self._waiting = deque(d for d in self._waiting if d.channel is not channel)
             self._changed.notify_all()
+        if self._dropped is not None and not self._dropped.done():
+            self._dropped.set_exception(BrokerError("The connection was lost."))
         if channel.connection.is_open and not self.cancelled:  # a new connection declares the queue again
             channel.connection.close(reply_text="a queue was lost")
 
@@ -160,7 +169,7 @@ class QueueSubscription:
 
     def _leave(self, dropped: Future[int]) -> None:
         """Stop what comes, then give back what waits, or delete the queue with it."""
-        channel = self._channel
+        channel, self._dropped = self._channel, dropped
         if channel is None or not channel.is_open:
             dropped.set_exception(BrokerError("There is no connection."))
             return
@@ -170,23 +179,47 @@ class QueueSubscription:
                 waiting, self._waiting = self._waiting, deque()
                 self._changed.notify_all()
             if self._serving.temporary:
-                deleted = lambda frame: dropped.set_result(len(waiting) + frame.method.message_count)  # noqa: E731
-                channel.queue_delete(self.queue, callback=deleted)
-            else:
-                for delivery in waiting:
-                    _give_back(delivery)
-                dropped.set_result(0)
+                channel.queue_delete(self.queue, callback=lambda frame: left(len(waiting) + frame.method.message_count))
+                return
+            for delivery in waiting:
+                _give_back(delivery)
+            left(0)
+
+        def left(count: int) -> None:
+            dropped.set_result(count)
             self._finish()
 
         channel.basic_cancel(self.queue, callback=stopped)
 
     def _finish(self) -> None:
-        """Twice it is called: when nothing comes any more, and when the last handler has ended. The later one closes."""
+        """Called twice: when nothing comes any more, and when the last handler has ended. The later one closes."""
         self._to_finish -= 1
         if not self._to_finish:
             self._acknowledge()
             if self._channel.is_open:
                 self._channel.close()
+
+
+def listener(
+    shared: Shared,
+    taken: set[str],
+    name: str | None,
+    patterns: tuple[str, ...],
+    handler: Callable[[Any], object],
+    ordered: bool,
+    retry: Retry | None,
+) -> QueueSubscription:
+    """Named, it shares a queue; nameless, it is called like its handler. Raises `AlreadySubscribed`."""
+    check_handler(handler)
+    if name in taken:
+        raise AlreadySubscribed(f"There is a subscription named {name!r}: choose another name, or cancel that one.")
+    own = name_of(handler)
+    numbered = (f"{own}-{k}" for k in itertools.count(2))
+    called = name or (own if own not in taken else next(other for other in numbered if other not in taken))
+    queue = shared.topology.queue(name or f"{own}.{uuid.uuid4().hex[:12]}")
+    return QueueSubscription(
+        Serving(shared, called, queue, patterns, handler, ordered, retry or shared.retry, temporary=name is None)
+    )
 
 
 def _give_back(delivery: Delivery) -> None:

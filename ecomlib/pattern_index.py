@@ -48,6 +48,10 @@ class _Node(Generic[T]):
         self.values: list[T] = []
 
 
+def is_exact(pattern: str) -> bool:
+    return not {"*", "#"}.intersection(pattern.split("."))
+
+
 def _with_hashes(nodes: dict[_Node[T], bool]) -> dict[_Node[T], bool]:
     """Add the '#' nodes below, for '#' may take no word at all."""
     waiting = list(nodes)

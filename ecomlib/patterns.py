@@ -37,6 +37,13 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
+def check_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """What somebody subscribes to, each once. Raises `BadPattern` where one is none, or where there is none."""
+    if not patterns:
+        raise BadPattern("Subscribe to at least one pattern; '#' takes every event.")
+    return tuple(dict.fromkeys(map(check_pattern, patterns)))
+
+
 def _problem(text: object) -> str | None:
     if not isinstance(text, str):
         return "it is not text"
@@ -63,7 +70,3 @@ def matches(pattern: str, type: str) -> bool:
         if not reached:
             return False
     return len(words) in reached
-
-
-def is_exact(pattern: str) -> bool:
-    return not {"*", "#"}.intersection(pattern.split("."))

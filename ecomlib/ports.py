@@ -9,14 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol, Self
 
 from ecomlib.events import Event
-from ecomlib.values import Attempt as Attempt
-from ecomlib.values import DeadLetter as DeadLetter
-from ecomlib.values import Lag as Lag
-from ecomlib.values import Outcome as Outcome
-from ecomlib.values import Position as Position
-from ecomlib.values import Receipt as Receipt
-from ecomlib.values import Record as Record
-from ecomlib.values import Retry as Retry
+from ecomlib.values import Attempt, DeadLetter, Lag, Outcome, Position, Receipt, Record, Retry
+
+__all__ = ["Attempt", "DeadLetter", "Lag", "Outcome", "Position", "Receipt", "Record", "Retry"]  # and all below
 
 Handler = Callable[[Event], object]
 Durability = Literal["each", "batch", "system"]

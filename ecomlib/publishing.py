@@ -15,7 +15,7 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
 from ecomlib.amqp import Link
-from ecomlib.errors import BadEvent, BrokerAway, BrokerError, BusFull
+from ecomlib.errors import BadEvent, BrokerAway, BrokerError, BusFull, WrongPlace
 from ecomlib.events import Event
 from ecomlib.ports import Receipt
 
@@ -66,6 +66,8 @@ class Publisher:
         """As `send`. Raises `BadEvent` for what is no event, or too large for one."""
         if not isinstance(event, Event):
             raise BadEvent(f"{event!r:.40} is no event: publish(Event('order.created', {{'order_id': 1}})).")
+        if not self._link.started:
+            raise WrongPlace("This bus is not connected: publish inside `with bus:`.")
         body = event.to_json().encode()
         if len(body) > LARGEST:
             raise BadEvent(
@@ -78,16 +80,16 @@ class Publisher:
         persistent = BasicProperties(CONTENT_TYPE, message_id=event.id, delivery_mode=2)
         return self.send(Message(exchange, event.type, body, persistent, receipt), patience)
 
-    def result(self, confirmed: Future[Receipt], patience: float, what: str) -> Receipt:
-        """Waits. Raises what the future raises, and `BrokerAway`."""
+    def wait_for(self, event: Event, confirmed: Future[Receipt], patience: float) -> Receipt:
+        """Raises what the future raises; `BrokerAway` after `patience` seconds, and then it is not sent again."""
         try:
             return confirmed.result(patience)
         except TooLate:
             if not confirmed.cancel():
                 return confirmed.result()  # it came at the last moment
         raise BrokerAway(
-            f"{what} was not confirmed within {patience:g} s, though RabbitMQ may have it. Publish it again: its id "
-            f"stays the same. {self._link.trouble}".strip()
+            f"{event.type} {event.id} was not confirmed within {patience:g} s, though RabbitMQ may have it. Publish it "
+            f"again: its id stays the same. {self._link.trouble}".strip()
         )
 
     # --- in the I/O thread --------------------------------------------------------------------------------

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Self
 
 from ecomlib import errors
-from ecomlib.amqp import Link, channel_to
-from ecomlib.consuming import QueueSubscription
+from ecomlib.amqp import Link
+from ecomlib.consuming import QueueSubscription, listener
 from ecomlib.dead_letters import send_again
 from ecomlib.draining import drain
 from ecomlib.events import Event
-from ecomlib.patterns import check_pattern, matches
+from ecomlib.patterns import check_patterns, matches
 from ecomlib.ports import Attempt, DeadLetter, Handler, Log, Receipt, Retry
 from ecomlib.publishing import Publisher
-from ecomlib.serving import Serving, Shared
-from ecomlib.subscriptions import check_handler, name_of
+from ecomlib.serving import Shared
 from ecomlib.topology import Topology
 
 
@@ -46,12 +43,10 @@ class RabbitBus:
         on_attempt: Callable[[Attempt], object] = lambda attempt: None,
     ) -> None:
         """`keep` bounds the attempts and dead letters in memory; `on_attempt` is called in the handler's thread."""
-        self.url, self.topology, self.log, self.topic = url, Topology(exchange), log, topic
-        self.retry, self.patience = retry, patience
+        self.url, self.topology, self.log, self.topic, self.patience = url, Topology(exchange), log, topic, patience
         self.link = Link(url, self._declare, self._open)
         self._publisher = Publisher(self.link)
-        kept: tuple[deque[Attempt], deque[DeadLetter]] = deque(maxlen=keep), deque(maxlen=keep)
-        self._shared = Shared(self.link, self._publisher, self.topology, prefetch, patience, on_attempt, *kept)
+        self._shared = Shared(self.link, self._publisher, self.topology, retry, prefetch, patience, on_attempt, keep)
         self._subscriptions: list[QueueSubscription] = []
 
     def publish(self, event: Event, *, mandatory: bool = False, wait: float = 0.0) -> Receipt:
@@ -61,10 +56,10 @@ class RabbitBus:
         and no queue took it; `BrokerAway` after `patience` seconds without an answer: it may have been taken then, and
         to publish it again is safe, for its id stays the same.
         """
-        deadline = time.monotonic() + (0 if self._inside_a_handler else wait)
+        deadline = time.monotonic() + (0 if self._shared.inside_a_handler else wait)
         while True:
             try:
-                receipt = self._publisher.result(self.submit(event), self.patience, f"{event.type} {event.id}")
+                receipt = self._publisher.wait_for(event, self.submit(event), self.patience)
                 break
             except errors.BusFull:
                 if time.monotonic() >= deadline:
@@ -79,8 +74,6 @@ class RabbitBus:
 
         The future ends as `publish` does, but for ever waits for a broker that is away: `result(timeout)` bounds that.
         """
-        if not self.link.started:
-            raise errors.WrongPlace("This bus is not connected: publish inside `with bus:`.")
         takers = tuple(s.name for s in self._listening() if any(matches(p, event.type) for p in s.patterns))
         return self._publisher.send_event(self.topology.exchange, event, takers, self.patience)
 
@@ -97,11 +90,7 @@ class RabbitBus:
         Ordered, a delivery that fails is tried again in place. Otherwise it waits in a delay queue, and whoever shares
         its queue may get it next. Raises `BadPattern`, `AlreadySubscribed`, and `BrokerError` where it can't be made.
         """
-        if not patterns:
-            raise errors.BadPattern("Subscribe to at least one pattern; '#' takes every event.")
-        for pattern in patterns:
-            check_pattern(pattern)
-        return self._add(tuple(dict.fromkeys(patterns)), handler, name, ordered, retry)
+        return self._add(name, check_patterns(patterns), handler, ordered, retry)
 
     def subscribe_dead_letters(
         self, *, handler: Callable[[DeadLetter], object], name: str, retry: Retry | None = None
@@ -110,41 +99,22 @@ class RabbitBus:
 
         Dead letters that are no events, and those of this very subscription, are not handed to it.
         """
-        return self._add((), handler, name, True, retry)
+        return self._add(name, (), handler, True, retry)
 
-    def _add(
-        self,
-        patterns: tuple[str, ...],
-        handler: Callable[[Any], object],
-        name: str | None,
-        ordered: bool,
-        retry: Retry | None,
-    ) -> QueueSubscription:
-        check_handler(handler)
-        own = name_of(handler)
-        queue = self.topology.queue(name or f"{own}.{uuid.uuid4().hex[:12]}")
-        serving = Serving(
-            self._shared, name or own, queue, patterns, handler, ordered, retry or self.retry, temporary=name is None
-        )
-        made = QueueSubscription(serving)
+    def _add(self, name: str | None, patterns: tuple[str, ...], handler: Any, *how: Any) -> QueueSubscription:
         with self._shared.changed:
-            if name in tuple(s.name for s in self._listening()):
-                raise errors.AlreadySubscribed(f"There is a subscription {name!r}: choose another name, or cancel it.")
-            self._subscriptions = [s for s in self._subscriptions if s.in_hand or not s.cancelled] + [made]
-        if self.link.started:
-            try:
-                with channel_to(self.url) as channel:
-                    made.declare(channel)
-            except errors.BrokerError:
-                made.cancel()
-                raise
-            self.link.call(lambda: made.open(self.link.connection))
-        made.start()
+            taken = {s.name for s in self._listening()}
+            made = listener(self._shared, taken, name, patterns, handler, *how)
+            self._subscriptions = [*(s for s in self._subscriptions if s.in_hand or not s.cancelled), made]
+        try:
+            self.link.extend(made.declare, made.open)
+        except errors.BrokerError:
+            made.cancel()
+            raise
         return made
 
     def drain(self, timeout: float = 5.0) -> None:
-        if self._inside_a_handler:
-            raise errors.WrongPlace("The bus can't be drained inside a handler: it would wait for itself.")
+        self._shared.refuse_inside_a_handler("The bus can't be drained")
         if left := drain(self._shared, lambda: self._subscriptions, timeout):
             raise errors.NotDrained(f"After {timeout:g} s deliveries are left for: {', '.join(left)}. They go on.")
 
@@ -157,8 +127,7 @@ class RabbitBus:
 
     def stop(self, timeout: float = 30.0) -> None:
         """Handlers that run finish; what else is in hand is given back. Raises `NotDrained` where one does not end."""
-        if self._inside_a_handler:
-            raise errors.WrongPlace("The bus can't be stopped inside a handler: it would wait for itself.")
+        self._shared.refuse_inside_a_handler("The bus can't be stopped")
         deadline = time.monotonic() + timeout
         for subscription in self._subscriptions:
             subscription.cancel()
@@ -182,10 +151,6 @@ class RabbitBus:
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Those that this object gave up, and has not taken up again."""
         return tuple(self._shared.dead)
-
-    @property
-    def _inside_a_handler(self) -> bool:
-        return getattr(self._shared.here, "handling", False)
 
     def _listening(self) -> list[QueueSubscription]:
         return [s for s in self._subscriptions if not s.cancelled]

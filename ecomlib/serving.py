@@ -15,7 +15,7 @@ from pika import BasicProperties
 
 from ecomlib.amqp import Link
 from ecomlib.dead_letters import LONGEST_ERROR, headed, read_letter
-from ecomlib.errors import BadEvent, BrokerError, BusFull, Permanent, named
+from ecomlib.errors import BadEvent, BrokerError, BusFull, Permanent, WrongPlace, named
 from ecomlib.events import Event
 from ecomlib.patterns import matches
 from ecomlib.ports import Attempt, DeadLetter, Outcome, Retry
@@ -46,14 +46,26 @@ class Shared:
     link: Link
     publisher: Publisher
     topology: Topology
+    retry: Retry
     prefetch: int
     patience: float
     on_attempt: Callable[[Attempt], object]
-    attempts: deque[Attempt]
-    dead: deque[DeadLetter]
+    keep: int
     changed: threading.Condition = field(default_factory=threading.Condition)
     here: threading.local = field(default_factory=threading.local)
     pausing: dict[tuple[str, str], float] = field(default_factory=dict)  # by queue and id: when it is surely back
+
+    def __post_init__(self) -> None:
+        self.attempts: deque[Attempt] = deque(maxlen=self.keep)
+        self.dead: deque[DeadLetter] = deque(maxlen=self.keep)
+
+    @property
+    def inside_a_handler(self) -> bool:
+        return getattr(self.here, "handling", False)
+
+    def refuse_inside_a_handler(self, what: str) -> None:
+        if self.inside_a_handler:
+            raise WrongPlace(f"{what} inside a handler: it would wait for itself.")
 
     def pause(self, seconds: float) -> None:
         """Wait, and see whether anything changes by then."""

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from ecomlib.errors import AlreadySubscribed, NotSubscribed
 from ecomlib.events import Event
-from ecomlib.pattern_index import PatternIndex
-from ecomlib.patterns import check_pattern, is_exact
+from ecomlib.pattern_index import PatternIndex, is_exact
+from ecomlib.patterns import check_pattern
 from ecomlib.ports import DeadLetter, Outcome, Retry
 
 ROUTES_KEPT = 1_000  # types whose subscriptions are remembered; a bus with endless types must not grow without end

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ecomlib.errors import BadEvent, BadPattern, BadType
-from ecomlib.pattern_index import PatternIndex
-from ecomlib.patterns import MAX_BYTES, check_pattern, check_type, is_exact, matches
+from ecomlib.pattern_index import PatternIndex, is_exact
+from ecomlib.patterns import MAX_BYTES, check_pattern, check_type, matches
 
 words = st.sampled_from(["a", "b", "order", "created", "ü"])
 types = st.lists(words, min_size=1, max_size=6).map(".".join)
