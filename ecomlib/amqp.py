@@ -13,9 +13,11 @@ from typing import Any
 
 import pika
 from pika import exceptions as refused
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from ecomlib.errors import BrokerError
 
+TROUBLE = (refused.AMQPError, AMQPConnectorException, OSError)  # all that pika raises for what is not our mistake
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to connect again: doubling, and no two alike
 SECONDS = 4.0  # for each of: to be connected, to be let in. Together they stay below the ten that a door may take
 STARTING_ONE = "Start one (`docker compose up -d`, or `ecomlib broker`), or name another with ECOMLIB_RABBITMQ_URL."
@@ -53,7 +55,7 @@ def channel_to(url: str) -> Iterator[Any]:
     try:
         connection = pika.BlockingConnection(asked)
         yield connection.channel()
-    except (refused.AMQPError, OSError) as error:
+    except TROUBLE as error:
         raise BrokerError(sentence(error, asked)) from error
     finally:
         if connection is not None and connection.is_open:
@@ -102,7 +104,7 @@ class Link:
         self._parameters = parameters(url)
         self._prepare, self._on_open = prepare, on_open
         self.connection: Any = None
-        self._stopping = threading.Event()
+        self._stopping, self._open = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="rabbitmq i/o", daemon=True)
 
     def start(self) -> None:
@@ -110,6 +112,7 @@ class Link:
         with channel_to(self.url) as channel:
             self._prepare(channel)
         self._thread.start()
+        self._open.wait(2 * SECONDS)
 
     @property
     def started(self) -> bool:
@@ -148,7 +151,7 @@ class Link:
                         self._prepare(channel)
                 first = False
                 self._stay_connected()
-            except BrokerError as error:
+            except (BrokerError, *TROUBLE) as error:
                 self.trouble = str(error)
             failures = 0 if time.monotonic() - began > LONGEST_PAUSE else failures + 1
             pause = min(FIRST_PAUSE * 2.0 ** min(failures, 10), LONGEST_PAUSE)
@@ -172,6 +175,7 @@ class Link:
 
     def _opened(self, connection: Any) -> None:
         self.trouble = ""
+        self._open.set()
         connection.add_on_connection_blocked_callback(self._blocked)
         connection.add_on_connection_unblocked_callback(self._unblocked)
         self._on_open(connection)

@@ -34,6 +34,7 @@ class QueueSubscription:
         self._waiting: deque[Delivery] = deque()
         self._running = False
         self._done: Delivery | None = None  # the latest that has ended, and is not acknowledged yet
+        self._declared = False
         self._to_finish = 2
         self._dropped: Future[int] | None = None  # what `cancel` waits for
         self._connection: Any = None
@@ -61,6 +62,7 @@ class QueueSubscription:
             topology.declare_queue(channel, self.queue, ("#",), exchange=topology.dead)
         if not self._serving.ordered:
             topology.declare_delays(channel, self._serving.retry)
+        self._declared = True
 
     def join(self, timeout: float) -> bool:
         """Whether its thread has ended."""
@@ -77,12 +79,16 @@ class QueueSubscription:
                 return 0
             self._serving.cancelled = True
             self._changed.notify_all()
-        dropped: Future[int] = Future()
+        dropped = self._dropped = Future()
         self._shared.link.call(lambda: self._leave(dropped))
         try:
             return dropped.result(self._shared.patience if self._shared.link.connected else 0)
         except (TooLate, BrokerError):
             return 0  # no connection: a named queue has it all back already, one of its own goes by itself
+
+    def __repr__(self) -> str:
+        said = ", ".join(self.patterns) or "dead letters"
+        return f"<QueueSubscription {self.name} to {said}{' (cancelled)' if self.cancelled else ''}>"
 
     def __enter__(self) -> Self:
         return self
@@ -93,17 +99,23 @@ class QueueSubscription:
     # --- in the thread of the handler ---------------------------------------------------------------------
 
     def _serve(self) -> None:
-        while (delivery := self._next()) is not None:
-            self._shared.here.handling = True
-            ended = self._serving.deliver(delivery)
-            self._shared.here.handling = False
-            with self._changed:
-                self._running = False
-                if ended:
-                    self._done = delivery
-                self._changed.notify_all()
-            self._shared.link.call(self._acknowledge if ended else partial(_give_back, delivery))
-        self._shared.link.call(self._finish)
+        try:
+            while (delivery := self._next()) is not None:
+                self._shared.here.handling = True
+                ended = self._serving.deliver(delivery)
+                self._shared.here.handling = False
+                with self._changed:
+                    self._running = False
+                    if ended:
+                        self._done = delivery
+                    self._changed.notify_all()
+                self._shared.link.call(self._acknowledge if ended else partial(_give_back, delivery))
+        except BaseException:  # of `on_attempt`: nobody serves the queue here any more, so others should
+            self._running = False
+            self.cancel()
+            raise
+        finally:
+            self._shared.link.call(self._finish)
 
     def _next(self) -> Delivery | None:
         with self._changed:
@@ -117,7 +129,7 @@ class QueueSubscription:
 
     def open(self, connection: Any) -> None:
         """Begin to consume over this connection, unless that was begun already."""
-        if connection is not None and connection is not self._connection and not self.cancelled:
+        if self._declared and connection is not None and connection is not self._connection and not self.cancelled:
             self._connection = connection
             connection.channel(on_open_callback=self._opened)
 
@@ -169,7 +181,7 @@ class QueueSubscription:
 
     def _leave(self, dropped: Future[int]) -> None:
         """Stop what comes, then give back what waits, or delete the queue with it."""
-        channel, self._dropped = self._channel, dropped
+        channel = self._channel
         if channel is None or not channel.is_open:
             dropped.set_exception(BrokerError("There is no connection."))
             return
@@ -186,7 +198,8 @@ class QueueSubscription:
             left(0)
 
         def left(count: int) -> None:
-            dropped.set_result(count)
+            if not dropped.done():  # it is done where the connection was lost meanwhile
+                dropped.set_result(count)
             self._finish()
 
         channel.basic_cancel(self.queue, callback=stopped)

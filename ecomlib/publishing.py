@@ -43,7 +43,7 @@ class Publisher:
         self._room = threading.Semaphore(WINDOW)
         self._outbox: deque[Message] = deque()  # in order; not yet handed to a channel
         self._unconfirmed: dict[int, Message] = {}  # by the channel's delivery tag
-        self._returned: set[str] = set()  # the ids that no queue took; their confirms come right after
+        self._returned: set[tuple[str, str, str]] = set()  # that no queue took; their confirms come right after
         self._channel: Any = None
         self._tag = 0
 
@@ -75,7 +75,7 @@ class Publisher:
             )
 
         def receipt(routed: bool) -> Receipt:
-            return Receipt(event, takers, routed=routed)
+            return Receipt(event, takers if routed else (), routed=routed)
 
         persistent = BasicProperties(CONTENT_TYPE, message_id=event.id, delivery_mode=2)
         return self.send(Message(exchange, event.type, body, persistent, receipt), patience)
@@ -126,7 +126,7 @@ class Publisher:
             self._channel.basic_publish(message.exchange, message.key, message.body, message.properties, mandatory=True)
 
     def _note_return(self, channel: Any, method: Any, properties: BasicProperties, body: bytes) -> None:
-        self._returned.add(properties.message_id)
+        self._returned.add((method.exchange, method.routing_key, properties.message_id))
 
     def _confirm(self, frame: Any) -> None:
         method = frame.method
@@ -137,8 +137,9 @@ class Publisher:
         )
         for message in filter(None, [self._unconfirmed.pop(tag, None) for tag in tags]):
             id = message.properties.message_id
-            routed = id not in self._returned
-            self._returned.discard(id)
+            sent = (message.exchange, message.key, id)
+            routed = sent not in self._returned
+            self._returned.discard(sent)
             if not message.confirmed.set_running_or_notify_cancel():
                 continue
             if isinstance(method, Basic.Nack):

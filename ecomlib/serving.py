@@ -170,8 +170,10 @@ class Serving:
             try:
                 message = Message(exchange, self.queue, delivery.body, properties)
                 confirmed = self.shared.publisher.send(message, self.shared.patience)
-                confirmed.result(self.shared.patience)
-                return True
+                if confirmed.result(self.shared.patience):
+                    return True
+                # Somebody has deleted the queue that it goes to. A new connection declares all of them again.
+                self.shared.link.call(delivery.channel.close)
             except (BrokerError, BusFull, TooLate):
                 if confirmed is not None:
                     confirmed.cancel()

@@ -92,7 +92,6 @@ ENGINES = {
     "membership",
     "assignment",
     "groups",
-    "topology",
     "amqp",
     "publishing",
     "dead_letters",
