@@ -23,8 +23,10 @@ from ecomlib.checkout import STEPS
 from ecomlib.errors import BadEvent, BadInput, BadPattern, EcomlibError
 from ecomlib.settings import Settings, read_settings
 from ecomlib.shop import TOPIC
+from ecomlib.verbs.broker import DEFAULT_PORT, broker
 from ecomlib.verbs.common import Result, say
 from ecomlib.verbs.log import log_groups, log_tail, log_topics
+from ecomlib.verbs.rabbitmq import produce, worker
 from ecomlib.verbs.saga import saga
 from ecomlib.verbs.serve import serve
 from ecomlib.verbs.shop import demo, doctor_, import_, replay_
@@ -147,8 +149,75 @@ def parser(settings: Settings) -> argparse.ArgumentParser:
 
     verb(looks, "groups", log_groups, "the consumer groups of a log, with their offsets and lag")
 
+    _add_rabbitmq(verbs, verb, settings)
+
+    one = verb(verbs, "broker", broker, "a RabbitMQ of our own on this machine, until it is stopped", log=False)
+    one.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0: any that is free (default: %(default)s)")
+    one.add_argument("--data", type=_folder, metavar="DIR", help="keeps its messages (default: a temporary folder)")
+
     verb(verbs, "doctor", doctor_, "what is installed, and what to do about what is not", log=False)
     return top
+
+
+def _add_rabbitmq(verbs: Any, verb: Callable[..., argparse.ArgumentParser], settings: Settings) -> None:
+    def url(one: argparse.ArgumentParser) -> None:
+        said = "amqp://user:password@host:5672/ (default: ECOMLIB_RABBITMQ_URL, or the RabbitMQ of this machine)"
+        one.add_argument("--url", type=_given, metavar="URL", help=said)
+
+    said = "publish to RabbitMQ: two users who register, a day's orders, or a log"
+    one = verb(verbs, "produce", produce, said, log=False)
+    one.description = (
+        f"{one.description} The queues of the shop are made first, so that nothing is lost where no worker runs yet. "
+        "The same seed sends the same events, which change nothing the second time. A log is a history: whoever serves "
+        "the emails sends those of its orders again, unless its store says that they are sent."
+    )
+    what = one.add_mutually_exclusive_group()
+    what.add_argument("--orders", type=_count, metavar="N", help="the order events of `demo --orders N` with that seed")
+    what.add_argument("--log", type=_folder, metavar="DIR", help="all events of the log in this folder, in its order")
+    one.add_argument("--seed", type=int, default=settings.seed, metavar="S", help="default: %(default)s")
+    url(one)
+
+    services = verbs.add_parser("worker", help="serve a service's queue on RabbitMQ, until stopped").add_subparsers(
+        title="services", metavar="SERVICE", required=True
+    )
+    for service, help in (
+        ("email", "send emails and SMS, each once for an event"),
+        ("analytics", "count every event, once, into totals"),
+    ):
+        one = verb(services, service, worker, f"{help}; several workers share the work", log=False)
+        one.set_defaults(service=service)
+        said = f"SQLite file that the workers of this service share (default: {service}.sqlite3 in the current folder)"
+        one.add_argument("--store", type=_given, default=f"{service}.sqlite3", metavar="FILE", help=said)
+        said = "makes each piece of work slower by so much"
+        one.add_argument("--work", type=_seconds, default=0.0, metavar="SECONDS", help=said)
+        said = "deliveries that it is given ahead (default: %(default)s)"
+        one.add_argument("--prefetch", type=_prefetch, default=10, metavar="N", help=said)
+        url(one)
+        if service == "email":
+            said = "the mail server (default: ECOMLIB_SMTP; without one they are only recorded)"
+            one.add_argument("--smtp", type=_given, default=settings.smtp or None, metavar="HOST:PORT", help=said)
+
+
+def _given(text: str) -> str:
+    if not text:  # as from a shell's variable that isn't set
+        raise argparse.ArgumentTypeError("it is empty: give it a value, or leave the option out")
+    return text
+
+
+def _prefetch(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65_535:  # what AMQP has two bytes for
+        raise argparse.ArgumentTypeError(f"{text!r:.20} is not a whole number from 1 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r:.20} is no number of seconds from 0 to 3600")
+    return seconds
 
 
 def _count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,18 @@ class Settings(BaseSettings):
     rate: float = Field(default=100.0, ge=0.001, allow_inf_nan=False)  # requests a second of one client
     burst: int = Field(default=200, ge=1)  # and how many at once
     trusted_proxies: str = ""  # addresses whose X-Forwarded-For is believed
+    rabbitmq_url: SecretStr | None = None  # of any RabbitMQ
+    rabbitmq_user: str = "guest"  # of the RabbitMQ on this machine; docker-compose.yaml reads the same variables
+    rabbitmq_password: SecretStr = SecretStr("guest")
+    smtp: str = ""  # host:port of the server that the emails go to; empty: nowhere
+
+    @property
+    def broker_url(self) -> str:
+        """The URL that is set, as it is, else that of the RabbitMQ on this machine."""
+        if self.rabbitmq_url is not None:
+            return self.rabbitmq_url.get_secret_value()
+        user, password = quote(self.rabbitmq_user, safe=""), quote(self.rabbitmq_password.get_secret_value(), safe="")
+        return f"amqp://{user}:{password}@127.0.0.1:5672/"
 
 
 def read_settings() -> Settings:

@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from ecomlib.broker import PrivateNode, find_server
 from ecomlib.clock import SimulatedClock
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile("repeatable")
+
+NO_RABBITMQ = "RabbitMQ is not installed: apt-get install rabbitmq-server"
 
 
 class NoSkip:
@@ -48,6 +51,15 @@ class NoSkip:
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("ECOMLIB_NO_SKIP") == "1":  # registered here, it sees the lessons' cells too
         config.pluginmanager.register(NoSkip(), "no-skip")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The cells of the lesson on RabbitMQ need one: a node that the lesson starts, or the one that is named."""
+    if os.environ.get("ECOMLIB_RABBITMQ_URL") or find_server() is not None:
+        return
+    for item in items:
+        if item.path.name == "07_rabbitmq.ipynb":
+            item.add_marker(pytest.mark.skip(reason=f"{NO_RABBITMQ}, or set ECOMLIB_RABBITMQ_URL"))
 
 
 @pytest.fixture
@@ -81,6 +93,17 @@ def chromium() -> str:
     if driver.returncode:  # a Debian without a compiler lacks a library that it needs
         pytest.skip(f"Playwright does not start: apt-get install libatomic1. It says: {driver.stderr.strip()}")
     return found
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+    """A RabbitMQ for the whole run, with its management page. Who kills it starts it again."""
+    if find_server() is None:
+        pytest.skip(NO_RABBITMQ)
+    node = PrivateNode(tmp_path_factory.mktemp("rabbitmq"))
+    node.start()
+    yield node
+    node.kill()  # nobody needs its data any more
 
 
 @pytest.fixture

@@ -142,7 +142,8 @@ def test_settings_that_are_not_text_are_a_sentence(door: Door, tmp_path: Path) -
     assert ".env" in door.err
 
 
-def test_the_doctor_names_what_is_there(door: Door) -> None:
+def test_the_doctor_names_what_is_there(door: Door, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
+    monkeypatch.setenv("ECOMLIB_RABBITMQ_URL", f"amqp://127.0.0.1:{unused_port}/")  # this machine's own is not ours
     findings = {f["what"]: f for f in door("doctor", "--json").json["findings"]}
     assert findings["jupyterlab"]["good"]
     assert "RabbitMQ" in findings

@@ -11,10 +11,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from ecomlib.broker import PrivateNode
 from ecomlib.cli import main
 from tests.conftest import ROOT
 
@@ -24,6 +26,8 @@ SHELL = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitl
 PYTHON = [block for kind, block in BLOCKS if kind == "python"]
 VERBS = [line.removeprefix(".venv/bin/ecomlib ") for line in SHELL if line.startswith(".venv/bin/ecomlib ")]
 SERVE = [verb for verb in VERBS if verb.startswith("serve")]  # it stays, so it has a test of its own
+WORKERS = [verb for verb in VERBS if verb.startswith("worker")]  # they stay, too, and need a broker
+PRODUCE = [verb for verb in VERBS if verb.startswith("produce")]
 PLAIN, SIGNED = (block for kind, block in BLOCKS if "curl" in block)
 MAKES = [line.split()[1] for line in SHELL if line.startswith("make ")]
 CONDA = [
@@ -44,7 +48,7 @@ def test_every_command_is_of_a_kind_that_a_test_runs() -> None:
 
 def test_the_verbs_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for verb in (verb for verb in VERBS if verb not in SERVE):
+    for verb in (verb for verb in VERBS if verb not in (*SERVE, *WORKERS, *PRODUCE)):
         with contextlib.redirect_stdout(io.StringIO()) as out:
             assert main(shlex.split(verb)) == 0, verb
         assert out.getvalue().strip(), verb
@@ -78,6 +82,42 @@ def test_the_server_takes_the_reports_as_they_are_printed(lines: list[str], tmp_
         said, _ = server.communicate(timeout=30)
         assert server.returncode == 0
         assert "paid  1" in said
+
+
+def test_the_three_terminals_work_together(rabbitmq: PrivateNode, tmp_path: Path) -> None:
+    """That they make the same day as the shop in one process, `test_three_terminals` shows."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ECOMLIB_RABBITMQ_URL": rabbitmq.url}
+    with ExitStack() as running:
+        workers = [
+            running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "ecomlib", *shlex.split(verb)],
+                    cwd=tmp_path,
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for verb in WORKERS
+        ]
+        try:
+            (verb,) = PRODUCE
+            small = shlex.split(verb.replace("1000", "3"))
+            sent = subprocess.run(
+                [sys.executable, "-m", "ecomlib", *small, "--json"], cwd=tmp_path, env=environment, capture_output=True
+            )
+            assert json.loads(sent.stdout)["confirmed"] >= 3
+            handled = [
+                (worker.stderr and next(line for line in worker.stderr if '"handled"' in line)) for worker in workers
+            ]
+            assert all(handled)
+        finally:
+            for worker in workers:
+                worker.terminate()
+        ends = [worker.communicate(timeout=30) for worker in workers]
+        assert [worker.returncode for worker in workers] == [0, 0], ends
+        assert all(out.strip() for out, _ in ends)
 
 
 @pytest.mark.parametrize("goal", MAKES)
