@@ -17,21 +17,19 @@ from ecomlib.faults import Faults
 from ecomlib.ids import new_id, seeded_ids
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
-from ecomlib.ports import DeadLetter, Durability, Log, Retry
+from ecomlib.ports import Bus, Durability, Log, Retry
 from ecomlib.replay import replay
 from ecomlib.saga import TOPIC as SAGAS
 from ecomlib.services import audit
 from ecomlib.services.analytics import Analytics
-from ecomlib.services.notifications import NotificationService
+from ecomlib.services.notifications import CHANNELS as CHANNELS
+from ecomlib.services.notifications import FOR_EVER, PATIENT, NotificationService
 from ecomlib.services.orders import OrderService
 from ecomlib.services.senders import RecordingSender, Sender
+from ecomlib.topology import SERVICES
 
 TOPIC = "shop"
 ANALYTICS = "analytics"
-CHANNELS = ("email", "sms")  # the subscriptions that send notifications are named like their channels
-PATIENT = Retry(attempts=12, longest=60)  # two and a half minutes: mail servers and disks have bad moments
-FOR_EVER = 1_000_000_000
-OWN_TROUBLE = ("LogError:", "BusFull:", "StoreError:")  # the message may have been sent: only its fact is missing
 LATEST = 1_000  # attempts, dead letters, messages and events for the live page that a server keeps in memory
 
 
@@ -83,43 +81,23 @@ class Shop:
 
     def _subscribe(self, *, ordered: bool) -> None:
         for name, patterns, handler in (
-            ("email", ("order.created", "user.registered"), self.notifications.send_email),
-            ("sms", ("order.paid",), self.notifications.send_sms),
+            ("email", SERVICES["email"], self.notifications.send_email),
+            ("sms", SERVICES["sms"], self.notifications.send_sms),
             ("audit", audit.PATTERNS, self.audit.record),
-            (ANALYTICS, ("#",), self.analytics.apply),
+            (ANALYTICS, SERVICES[ANALYTICS], self.analytics.apply),
         ):
             in_turn = ordered or name not in CHANNELS
             self.bus.subscribe(*patterns, handler=self.faults.wrap(name, handler), name=name, ordered=in_turn)
         # Only our own disk or bus can fail a notice. That passes, and the notice must not be lost with it.
-        patient = replace(self.bus.retry, attempts=FOR_EVER)
-        self.bus.subscribe_dead_letters(handler=self._tell_of_failure, name="failure notices", retry=patient)
+        patient = replace(self.bus.retry, attempts=FOR_EVER.attempts)
+        tell = self.notifications.tell_of_failure
+        self.bus.subscribe_dead_letters(handler=tell, name="failure notices", retry=patient)
 
     def _past(self) -> Iterator[Event]:
         if self.log is None or (isinstance(self.log, FileLog) and not self.log.folder.exists()):
             return
         if TOPIC in self.log.topics():
             yield from (record.event for record in self.log.read(TOPIC))
-
-    def _tell_of_failure(self, letter: DeadLetter) -> None:
-        """A customer who was not told is a fact too. Our own trouble is none: it passes, and the customer is told."""
-        channel = letter.subscription
-        if channel in CHANNELS and letter.error.startswith(OWN_TROUBLE) and letter in self.bus.dead_letters:
-            self.bus.redeliver(letter)
-        elif channel in CHANNELS:
-            data = letter.event.data
-            self.bus.publish(
-                self.new_event(
-                    "notification.failed",
-                    {
-                        "channel": channel,
-                        "error": letter.error,
-                        "recipient": getattr(data, "user_id", None),
-                        "order_id": getattr(data, "order_id", None),
-                    },
-                    cause=letter.event,
-                    id=f"{letter.event.id}.{channel}.failed-{letter.attempts}",
-                )
-            )
 
     def run(self, timeout: float = 60.0) -> None:
         """Return when every delivery has ended. Raises `NotDrained` after `timeout` seconds."""
@@ -187,11 +165,13 @@ def open_checkout(
     clock: Clock | None = None,
     seed: int | str | None = None,
     durability: Durability = "batch",
+    bus: Bus | None = None,
     **more: Any,
 ) -> Checkout:
     """The checkout in a log's folder, which it makes if need be: facts in the topic `shop`, sagas in `saga_log`.
 
-    Without a seed its ids are nobody else's. `more` is what `Checkout` takes. Closing it closes the log too.
+    Without a seed its ids are nobody else's. Handed a bus, it publishes its facts there, and this log has none. `more`
+    is what `Checkout` takes. Closing it closes the log too.
     """
     log = log if isinstance(log, FileLog) else FileLog(log, durability=durability)
     if not (log.folder / SAGAS).exists():
@@ -204,7 +184,7 @@ def open_checkout(
         log.folder / "_stores",
         log,
         FileLocks(log.folder / "_sagas"),
-        EventBus(log=log, topic=TOPIC, clock=clock),
+        bus or EventBus(log=log, topic=TOPIC, clock=clock),
         EventFactory("/checkout", clock, ids),
         durability=log.durability,
         on_close=log.close,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message as Mail
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from aiosmtpd.handlers import Message as MailHandler
 
 from ecomlib.bus import EventBus
 from ecomlib.clock import SimulatedClock
-from ecomlib.errors import BusFull, Permanent
+from ecomlib.errors import BadInput, BusFull, Permanent
 from ecomlib.events import Event
 from ecomlib.factory import EventFactory
+from ecomlib.ports import DeadLetter, Retry
 from ecomlib.services.notifications import NotificationService
-from ecomlib.services.senders import Message, RecordingSender, Sender, SendFailed, SmtpSender
+from ecomlib.services.senders import Message, RecordingSender, Sender, SendFailed, SmtpSender, parse_smtp
 from ecomlib.services.store import StoreError
 
 CREATED = Event("order.created", {"order_id": 1, "user_id": 100, "amount": 50}, id="created-1")
@@ -170,16 +173,127 @@ def test_a_server_that_is_not_there_may_be_there_at_the_next_attempt(unused_port
 def test_a_store_that_cannot_be_written_for_a_while_sends_nothing_twice(tmp_path: Path) -> None:
     sender = RecordingSender()
     service = new_service(EventBus(), sender, tmp_path / "sent.db")
-    service._memory.execute("PRAGMA query_only = ON")
+    service._store._connection.execute("PRAGMA query_only = ON")
     for _ in range(3):
         with pytest.raises(StoreError, match=r"sent\.db failed"):
             service.send_email(CREATED)
-    service._memory.execute("PRAGMA query_only = OFF")
+    service._store._connection.execute("PRAGMA query_only = OFF")
     service.send_email(CREATED)
     service.close()
     again = new_service(EventBus(), sender, tmp_path / "sent.db")
     again.send_email(CREATED)
     assert [message.id for message in sender.sent] == ["created-1.email@shop.example"]
+
+
+def test_a_message_is_known_for_a_week(tmp_path: Path, clock: SimulatedClock) -> None:
+    sender = RecordingSender()
+    service = NotificationService(EventBus(), sender, EventFactory("/shop", clock), store=tmp_path / "sent.db")
+    for days, sent in ((0, 1), (6.9, 1), (0.2, 2)):
+        clock.advance(days=days)
+        service.send_email(Event("user.registered", {"user_id": f"{days}"}))  # what is too old goes at a new one
+        service.send_email(CREATED)
+        assert [message.id for message in sender.sent].count("created-1.email@shop.example") == sent
+
+
+def test_the_latest_messages_are_known_however_many_come(tmp_path: Path) -> None:
+    sender = RecordingSender()
+    service = NotificationService(
+        EventBus(), sender, EventFactory("/shop", SimulatedClock()), store=tmp_path / "s", ids=3
+    )
+    users = [Event("user.registered", {"user_id": n}, id=str(n)) for n in range(5)]
+    for event in (*users, *users[2:], users[1]):
+        service.send_email(event)
+    assert [message.recipient for message in sender.sent] == ["0", "1", "2", "3", "4", "1"]
+
+
+def test_a_store_of_an_older_version_keeps_what_it_knows(tmp_path: Path, clock: SimulatedClock) -> None:
+    with sqlite3.connect(tmp_path / "sent.db") as old:
+        old.execute("CREATE TABLE sent (message_id TEXT PRIMARY KEY, told INTEGER NOT NULL DEFAULT 0)")
+        old.execute("INSERT INTO sent VALUES ('created-1.email@shop.example', 1), ('paid-1.sms@shop.example', 0)")
+    old.close()
+    bus, sender = EventBus(), RecordingSender()
+    for _ in range(2):
+        service = NotificationService(bus, sender, EventFactory("/shop", clock), store=tmp_path / "sent.db")
+        service.send_email(CREATED)
+        service.send_sms(PAID)
+        service.close()
+    assert sender.sent == []
+    assert [event.id for event in bus.history] == ["paid-1.sms.sent"]  # it was sent, and not yet told
+    clock.advance(days=8)
+    service = NotificationService(bus, sender, EventFactory("/shop", clock), store=tmp_path / "sent.db")
+    service.send_email(REGISTERED)
+    service.send_email(CREATED)
+    assert len(sender.sent) == 2
+
+
+def test_two_services_share_a_store(tmp_path: Path) -> None:
+    bus, sender = EventBus(), RecordingSender()
+    one, two = (new_service(bus, sender, tmp_path / "sent.db") for _ in range(2))
+    events = [Event("user.registered", {"user_id": n}, id=str(n)) for n in range(40)]
+    with ThreadPoolExecutor(2) as pool:  # each in its own order, so that they meet
+        list(pool.map(lambda work: [work[0].send_email(e) for e in work[1]], ((one, events[:30]), (two, events[10:]))))
+    one.send_email(events[35])
+    assert {event.id for event in bus.history} == {f"{n}.email.sent" for n in range(40)}
+    assert {message.id for message in sender.sent} == {f"{n}.email@shop.example" for n in range(40)}
+    assert 40 <= len(sender.sent) <= 60
+
+
+def test_a_message_that_another_process_wrote_down_meanwhile_is_no_error(tmp_path: Path) -> None:
+    other = new_service(EventBus(), RecordingSender(), tmp_path / "sent.db")
+
+    class Overtaken(RecordingSender):
+        def send(self, message: Message) -> None:
+            other.send_email(CREATED)
+            super().send(message)
+
+    bus = EventBus()
+    new_service(bus, Overtaken(), tmp_path / "sent.db").send_email(CREATED)
+    assert [event.id for event in bus.history] == ["created-1.email.sent"]
+
+
+def test_who_could_not_be_told_is_a_fact(recorder: list[Event]) -> None:
+    bus = EventBus()
+    bus.subscribe("notification.failed", handler=recorder.append)
+    service = new_service(bus, RecordingSender())
+    service.tell_of_failure(DeadLetter(CREATED, "email", 3, "Permanent: it bounced"))
+    service.tell_of_failure(DeadLetter(CREATED, "analytics", 3, "ValueError: not a notice's matter"))
+    bus.run_until_idle()
+    assert [(event.id, event.data.to_dict()) for event in recorder] == [
+        (
+            "created-1.email.failed-3",
+            {"channel": "email", "error": "Permanent: it bounced", "recipient": "100", "order_id": "1"},
+        )
+    ]
+
+
+def test_our_own_trouble_is_no_failure_where_the_letter_can_be_taken_up_again() -> None:
+    bus, sender = EventBus(retry=Retry(attempts=1)), RecordingSender()
+    service = new_service(bus, sender)
+    bus.subscribe("order.created", handler=service.send_email, name="email")
+    service._store._connection.execute("PRAGMA query_only = ON")
+    bus.publish(CREATED)
+    bus.run_until_idle()
+    service._store._connection.execute("PRAGMA query_only = OFF")
+    service.tell_of_failure(bus.dead_letters[0])
+    bus.run_until_idle()
+    assert [event.type for event in bus.history] == ["order.created", "notification.sent"]
+    service.tell_of_failure(DeadLetter(CREATED, "email", 3, "StoreError: of a letter that is gone"))
+    assert bus.history[-1].type == "notification.failed"
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "port"),
+    [("localhost:1025", "localhost", 1025), ("[::1]:25", "::1", 25), ("10.0.0.1:2", "10.0.0.1", 2)],
+)
+def test_a_mail_server_is_named_by_host_and_port(place: str, host: str, port: int) -> None:
+    sender = parse_smtp(place)
+    assert (sender.host, sender.port) == (host, port)
+
+
+@pytest.mark.parametrize("place", ["", "localhost", ":25", "localhost:", "localhost:0", "localhost:99999", "a b:25"])
+def test_what_names_no_mail_server_is_bad_input(place: str) -> None:
+    with pytest.raises(BadInput, match="is no mail server: write its host and its port, like localhost:1025"):
+        parse_smtp(place)
 
 
 def test_a_store_that_is_none_is_a_sentence(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -51,7 +51,7 @@ class Analytics:
         self._users: set[str] = set()
         self._stories: defaultdict[str, Story] = defaultdict(Story)
         self._counts: Counter[str] = Counter()  # orders by stage, messages by channel, failures
-        self._revenue = ZERO
+        self.revenue = ZERO
 
     def apply(self, event: Event) -> None:
         id = _short(event.id)
@@ -70,7 +70,7 @@ class Analytics:
             story = self._stories[event.data.order_id]
             before = story.revenue()
             self._apply_to_order(story, verb, event)
-            self._revenue += story.revenue() - before
+            self.revenue += story.revenue() - before
 
     def _apply_to_order(self, story: Story, verb: str, event: Event) -> None:
         if verb in ("created", "updated") and event.data.amount is not None:
@@ -87,14 +87,7 @@ class Analytics:
 
     def totals(self) -> dict[str, int | str]:
         """`events` counts them all; `orders` to `cancelled` are distinct orders; `revenue` is a decimal string."""
-        return {
-            "events": len(self._seen),
-            "users": len(self._users),
-            "orders": self._counts["created"],
-            **{stage: self._counts[stage] for stage in STAGES[1:]},
-            "revenue": str(self._revenue),
-            **{name: self._counts[name] for name in ("emails", "sms", "failed")},
-        }
+        return figures(len(self._seen), len(self._users), self._counts, self.revenue)
 
     # --- what charts need ---------------------------------------------------------------------------------
 
@@ -151,7 +144,19 @@ class Analytics:
         self._counts = Counter(state["counts"])
         stories = {o: Story(**{k: _read(k, v) for k, v in story.items()}) for o, story in state["stories"].items()}
         self._stories = defaultdict(Story, stories)
-        self._revenue = sum((story.revenue() for story in stories.values()), ZERO)
+        self.revenue = sum((story.revenue() for story in stories.values()), ZERO)
+
+
+def figures(events: int, users: int, counts: Mapping[str, int], revenue: Decimal) -> dict[str, int | str]:
+    """The totals, as everybody who keeps them gives them: what `counts` doesn't name is 0."""
+    return {
+        "events": events,
+        "users": users,
+        "orders": counts.get("created", 0),
+        **{stage: counts.get(stage, 0) for stage in STAGES[1:]},
+        "revenue": str(revenue),
+        **{name: counts.get(name, 0) for name in ("emails", "sms", "failed")},
+    }
 
 
 def _short(id: str) -> int:

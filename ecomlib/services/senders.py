@@ -10,7 +10,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from typing import Literal, Protocol
 
-from ecomlib.errors import EcomlibError, Permanent
+from ecomlib.errors import BadInput, EcomlibError, Permanent
 
 Channel = Literal["email", "sms"]
 BOUNCES = frozenset({"501"})  # in the original, too, this user's mailbox takes nothing
@@ -88,3 +88,11 @@ class SmtpSender:
         said = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
         kind = Permanent if 500 <= code < 600 else SendFailed  # RFC 5321, section 4.2.1
         return kind(f"The mail server did not take the message for {address}: {code} {said}")
+
+
+def parse_smtp(place: str) -> SmtpSender:
+    """The mail server at "host:port". Raises `BadInput` for what names none; nobody is connected to yet."""
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@]+):([0-9]{1,5})", place)
+    if found is None or not 1 <= int(found[2]) <= 65535:
+        raise BadInput(f"{place!r:.60} is no mail server: write its host and its port, like localhost:1025.")
+    return SmtpSender(found[1].strip("[]"), int(found[2]))

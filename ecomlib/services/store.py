@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from ecomlib.events import Event
 from ecomlib.ports import Bus, Durability
 
 BUSY = 10.0  # seconds for which a call waits while another process writes
+IDS, DAYS = 1_000_000, 7.0  # a service knows an id again for so many others, and for so long: whichever ends first
 OWN_TABLES = """
     CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, hash TEXT NOT NULL, answer TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)
@@ -53,7 +55,7 @@ class Store:
             self._connection = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
             with database_errors(self.path):
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._insist("PRAGMA journal_mode = WAL")
             with self.transaction() as connection:
                 for statement in f"{OWN_TABLES};{schema}".split(";"):
                     connection.execute(statement)
@@ -120,14 +122,32 @@ class Store:
         """
         with self._one_at_a_time, database_errors(self.path):
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if safe and self._durable else 'NORMAL'}")
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._insist("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # SQLite itself has undone it where the disk was full
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _insist(self, sql: str) -> None:
+        """Try it until it is our turn. SQLite itself looks ten times a second, and so may never find the moment between
+        two writes of a busy process; and where several open a new file, it does not wait at all.
+        """
+        deadline = time.monotonic() + BUSY
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self._connection.execute(sql)
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        raise
+                time.sleep(0.001)
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY * 1000:.0f}")
 
     def close(self) -> None:
         with self._one_at_a_time:
@@ -138,6 +158,18 @@ class Store:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def forget(connection: sqlite3.Connection, table: str, now: float, *, ids: int = IDS, days: float = DAYS) -> None:
+    """Delete the rows that came before the latest `ids`, and those whose column `at` is `days` before `now`.
+
+    `at`, in seconds, has an index. A thousand rows at most go at a time, so that nobody waits long for the rest.
+    """
+    connection.execute(
+        f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}"
+        f" WHERE rowid <= (SELECT MAX(rowid) FROM {table}) - ? OR at < ? LIMIT 1000)",
+        (ids, now - days * 86_400),
+    )
 
 
 @contextmanager

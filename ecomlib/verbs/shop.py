@@ -22,8 +22,7 @@ CHUNK = 1_000  # events to an append of an import: what was appended before an i
 
 def demo(options: argparse.Namespace, settings: Settings) -> Result:
     """A day of the shop, then the same figures once more from its log."""
-    day = datetime(2026, 1, 5)
-    orders = traffic.simulate(options.orders, options.seed, day, days=1, zone=settings.zone) if options.orders else []
+    orders = simulated_day(options.orders, options.seed, settings) if options.orders else []
     clock = SimulatedClock(orders[0].created) if orders else None
     with tempfile.TemporaryDirectory() as folder:
         log = options.log or Path(folder) / "log"
@@ -44,6 +43,10 @@ def demo(options: argparse.Namespace, settings: Settings) -> Result:
             return Result(shop.totals(), "\n".join(text))
         finally:
             shop.close()
+
+
+def simulated_day(orders: int, seed: int, settings: Settings) -> list[traffic.SimulatedOrder]:
+    return traffic.simulate(orders, seed, datetime(2026, 1, 5), days=1, zone=settings.zone)
 
 
 def _latest_attempts(shop: Shop) -> list[str]:
