@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Self
 
 from ecomlib.catalogue import Purchase, read_model
+from ecomlib.commands import Commands
 from ecomlib.factory import EventFactory
 from ecomlib.faults import Faults
 from ecomlib.ports import Bus, Durability, Locks, Log, Retry
@@ -22,7 +23,14 @@ from ecomlib.services.payments import SHOP, PaymentService
 from ecomlib.steps import Action, Saga, Step
 from ecomlib.story import Story
 
-STEPS = ("order", "payment", "inventory", "delivery")
+# The saga: the service of each step, its action and its compensation. The last one is the pivot.
+ROWS: tuple[tuple[type[Participant], str, str], ...] = (
+    (OrderBook, "create", "cancel"),
+    (PaymentService, "reserve", "cancel"),
+    (InventoryService, "deduct", "restore"),
+    (DeliveryService, "request", "cancel"),
+)
+STEPS = tuple(service.name for service, _, _ in ROWS)
 ITEM = "coffee machine"
 ACCOUNTS: Mapping[str, Amount] = MappingProxyType({"100": "50000.00"})
 STOCK: Mapping[str, int] = MappingProxyType({ITEM: 1000})
@@ -62,22 +70,12 @@ class Checkout:
         self.runner = SagaRunner(self.saga, log, locks, new_event)
 
     def _table(self, retry: Retry, limit: float) -> Saga:
-        def step(service: Participant, action: Action, compensation: Action, pivot: bool = False) -> Step:
-            name = service.name
-            do = self.faults.wrap(name, self._told(service, action))
-            undo = self.faults.wrap(f"{name} compensation", self._told(service, compensation))
-            return Step(name, do, undo, pivot, retry, limit)
+        services = {service.name: service for service in self.services}
 
-        return Saga(
-            "checkout",
-            (
-                step(self.orders, self.orders.create, self.orders.cancel),
-                step(self.payments, self.payments.reserve, self.payments.cancel),
-                step(self.inventory, self.inventory.deduct, self.inventory.restore),
-                step(self.delivery, self.delivery.request, self.delivery.cancel, pivot=True),
-            ),
-            Purchase,
-        )
+        def local(name: str, command: str, part: str) -> Action:
+            return self.faults.wrap(part, self._told(services[name], getattr(services[name], command)))
+
+        return _table(local, retry, limit)
 
     def _told(self, service: Participant, command: Action) -> Callable[[str, Purchase], None]:
         def obey(key: str, purchase: Purchase) -> None:
@@ -141,3 +139,19 @@ class Checkout:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def remote_saga(commands: Commands, *, retry: Retry = Retry(), limit: float = 10.0) -> Saga:  # noqa: B008  (immutable)
+    """The checkout's saga for a runner whose services are elsewhere: each step sends a command, and waits."""
+    return _table(lambda name, command, part: commands.to(f"{name}.{command}"), retry, limit)
+
+
+def _table(do: Callable[[str, str, str], Action], retry: Retry, limit: float) -> Saga:
+    """`do` makes what a step calls: it gets the service's name, the command, and what faults call the two."""
+
+    def step(name: str, action: str, compensation: str) -> Step:
+        undo = do(name, compensation, f"{name} compensation")
+        return Step(name, do(name, action, name), undo, name == STEPS[-1], retry, limit)
+
+    rows = [step(service.name, action, compensation) for service, action, compensation in ROWS]
+    return Saga("checkout", tuple(rows), Purchase)

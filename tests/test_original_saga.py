@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from ecomlib.shop import TOPIC, open_checkout
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     """User 100 has 500.00, and there are 4 coffee machines."""
-    said = {"accounts": {"100": 500}, "stock": {"coffee machine": 4}, "slots": {"today": 3}}
+    said: dict[str, Any] = {"accounts": {"100": 500}, "stock": {"coffee machine": 4}, "slots": {"today": 3}}
     with open_checkout(tmp_path / "log", clock=SimulatedClock(), seed=0, durability="system", **said) as checkout:
         yield checkout
 

@@ -53,15 +53,15 @@ def moments(story: Story, marks: Iterable[Mark]) -> list[Moment]:
     return found
 
 
-def kept(checkout: Checkout) -> list[Kept]:
+def kept(checkout: Checkout, first: tuple[int, int, int] = (MONEY, MACHINES, PLACES)) -> list[Kept]:
     """Money, machines and places in the van: what is left, what the orders have taken, and both together."""
     money = checkout.payments.balances()
     machines = sum(quantity for _, quantity in checkout.inventory.deducted().values())
     places = sum(checkout.delivery.free().values())
     return [
-        _kept("money: customer, shop", money[CUSTOMER], money[SHOP], Decimal(MONEY)),
-        _kept("machines: in stock, taken", checkout.inventory.stock()[ITEM], machines, MACHINES),
-        _kept("van: places free, booked", places, len(checkout.delivery.sent()), PLACES),
+        _kept("money: customer, shop", money[CUSTOMER], money[SHOP], Decimal(first[0])),
+        _kept("machines: in stock, taken", checkout.inventory.stock()[ITEM], machines, first[1]),
+        _kept("van: places free, booked", places, len(checkout.delivery.sent()), first[2]),
     ]
 
 
