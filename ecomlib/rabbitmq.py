@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any, Self
 
@@ -25,8 +25,8 @@ class RabbitBus:
     """`with bus:` connects. A lost connection is made again, for ever; a publisher waits for it `patience` seconds.
 
     A subscription with a name shares the durable queue of that name with other processes, and has up to `prefetch`
-    deliveries in hand; one without has a queue of its own. Handlers run in threads, one a subscription. An event comes
-    at least once: again after a lost connection or a process that died. Every method may be called from any thread.
+    deliveries in hand; one without has a queue of its own. Handlers run in threads, one a subscription. At least once:
+    an event comes again after a lost connection, a death, or half an hour in a handler. Any thread may call a method.
     """
 
     def __init__(
@@ -129,10 +129,10 @@ class RabbitBus:
         """Handlers that run finish; what else is in hand is given back. Raises `NotDrained` where one does not end."""
         self._shared.refuse_inside_a_handler("The bus can't be stopped")
         deadline = time.monotonic() + timeout
-        for subscription in self._subscriptions:
-            subscription.cancel()
+        self._publisher.stopping = True
+        wait([s.leave() for s in self._subscriptions], min(timeout, 5) if self.link.connected else 0)
         running = [s.name for s in self._subscriptions if not s.join(max(deadline - time.monotonic(), 0))]
-        self.link.stop(timeout=5)
+        self.link.stop(min(timeout + 1, 5))
         if running:
             raise errors.NotDrained(f"After {timeout:g} s handlers still run: {', '.join(running)}.")
 

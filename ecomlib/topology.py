@@ -85,7 +85,8 @@ class Topology:
             channel.queue_bind(queue, self.exchange, pattern)
 
     def declare_delays(self, channel: Any, retry: Retry) -> None:
-        """A queue has no pause before it gives a message again. So there is one for each pause that nobody consumes.
+        """A queue has no pause before it gives a message again (RabbitMQ has one of its own only from 4.3 on). So there
+        is a queue for each pause, which nobody consumes.
 
         What has been in it for so long goes to the default exchange, which knows every queue by its name: the routing
         key of a waiting message is the queue that it comes from.

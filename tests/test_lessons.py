@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from ecomlib.broker import PrivateNode
+from ecomlib.lab import lesson_broker
 from ecomlib.lab.checks import EXERCISES, Verdict
 from ecomlib.lab.panel import Panel
+from ecomlib.lab.rabbit_panel import RabbitPanel
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -79,6 +82,25 @@ WORDS = {
     "tombstone": r"tombstones?",
     "orchestration": r"orchestration",
     "choreography": r"choreography",
+    "message broker": r"(?:message )?brokers?",
+    "process": r"process(?:es)?",
+    "exchange": r"exchanges?",
+    "binding": r"bindings?|bound",
+    "routing key": r"routing keys?",
+    "channel": r"channels?",
+    "worker": r"workers?",
+    "fanout exchange": r"fanout",
+    "topic exchange": r"topic exchanges?",
+    "acknowledgement": r"acknowledg(?:e|es|ed|ements?)",
+    "prefetch": r"prefetch",
+    "quorum queue": r"quorum(?: queues?)?",
+    "competing workers": r"competing workers",
+    "once in effect": r"once in effect",
+    "unroutable": r"unroutable",
+    "publisher confirm": r"(?:publisher )?confirms?",
+    "poison message": r"poison(?: messages?)?",
+    "delay queue": r"delay queues?",
+    "management page": r"management page",
 }
 
 
@@ -262,6 +284,18 @@ def test_what_the_lessons_ask_a_reader_to_click_is_there() -> None:
         assert f"**{label}**" in told, label
 
 
+def test_what_the_lesson_on_rabbitmq_asks_a_reader_to_click_is_there(rabbitmq: PrivateNode) -> None:
+    told = "\n".join(text for lesson in LESSONS if number(lesson) == "07" for text in prose(lesson))
+    clicks = {"Start email worker", "Start analytics worker", "Produce 5 orders", "Kill email (-9)", "Poison message"}
+    panel = RabbitPanel(lesson_broker.LessonBroker(rabbitmq.url))
+    try:
+        assert clicks <= set(labels(panel))
+    finally:
+        panel.close()
+    for label in clicks:
+        assert f"**{label}**" in told, label
+
+
 # --- exercises -----------------------------------------------------------------------------------------------------
 
 
@@ -304,11 +338,19 @@ def run(lesson: Path, changed: dict[str, str]) -> Iterator[tuple[str, object]]:
         yield source, eval(compile(last, cell["id"], "eval"), names) if last else None
 
 
-@every_lesson
-def test_who_answers_everything_right_still_has_a_lesson_that_works(
-    lesson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def at_home(lesson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """In an empty folder; the lesson on RabbitMQ gets the tests' own, and not a node of its own."""
     monkeypatch.chdir(tmp_path)
+    if number(lesson) == "07":
+        node = request.getfixturevalue("rabbitmq")
+        monkeypatch.setenv("ECOMLIB_RABBITMQ_URL", node.url)
+        monkeypatch.setattr(lesson_broker, "_opened", [])
+
+
+@every_lesson
+@pytest.mark.usefixtures("at_home")
+def test_who_answers_everything_right_still_has_a_lesson_that_works(lesson: Path) -> None:
     solved = {id: EXERCISES[id].solution for id in exercise_ids(lesson)}
     verdicts = [value for _, value in run(lesson, solved) if isinstance(value, Verdict)]
     assert len(verdicts) == len(solved)
@@ -316,10 +358,8 @@ def test_who_answers_everything_right_still_has_a_lesson_that_works(
 
 
 @every_full_lesson
-def test_who_answers_everything_wrong_has_one_that_works_as_well(
-    lesson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("at_home")
+def test_who_answers_everything_wrong_has_one_that_works_as_well(lesson: Path) -> None:
     mistaken = {id: EXERCISES[id].wrong[0][0] for id in exercise_ids(lesson)}
     verdicts = [value for _, value in run(lesson, mistaken) if isinstance(value, Verdict)]
     assert [repr(verdict) for verdict in verdicts] == [f"✗ {EXERCISES[id].wrong[0][1]}" for id in mistaken]

@@ -15,11 +15,11 @@ from types import CodeType, FrameType
 from typing import Any, Literal
 
 from ecomlib.errors import named
-from ecomlib.lab.exercises import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06
+from ecomlib.lab.exercises import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07
 from ecomlib.lab.exercises.exercise import Exercise
 from ecomlib.lab.source import Source
 
-LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06)
+LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07)
 EXERCISES: dict[str, Exercise] = {e.id: e for lesson in LESSONS for e in lesson.EXERCISES}
 MARKS = {"right": "✓", "wrong": "✗", "blank": "○"}
 COLOURS = {
