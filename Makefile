@@ -26,7 +26,7 @@ export IPYTHONDIR := $(var)/ipython
 export MPLCONFIGDIR := $(var)/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab test crash lint format notebooks lock clean again
+.PHONY: help env lab test crash chaos lint format notebooks lock clean again
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ test: env ## run every test and every cell of every lesson (TESTS="tests/test_bu
 
 crash: env ## kill checkouts at every place where they write, and look at what recovers (minutes; EVERY=7: a seventh)
 	@exec $(run) -m tests.support.crashing --every $(EVERY)
+
+chaos: env ## kill workers, then RabbitMQ ten times, in mid-flow, and look at what is lost or done twice (minutes)
+	@exec $(run) -m tests.support.chaos
 
 lint: env ## ruff, and mypy --strict
 	@$(run) -m ruff check .

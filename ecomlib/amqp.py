@@ -13,9 +13,9 @@ from typing import Any
 
 import pika
 from pika import exceptions as refused
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 
-from ecomlib.errors import BrokerError
+from ecomlib.errors import BrokerError, named
 
 TROUBLE = (refused.AMQPError, AMQPConnectorException, OSError)  # all that pika raises for what is not our mistake
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to connect again: doubling, and no two alike
@@ -82,6 +82,11 @@ def sentence(error: BaseException, asked: pika.URLParameters) -> str:
             return f"RabbitMQ at {where} refused: {error.reply_code} {error.reply_text}."
         case refused.IncompatibleProtocolError() | refused.ProbableAuthenticationError():
             return f"What listens at {where} does not speak AMQP 0-9-1. {STARTING_ONE}"
+        case AMQPConnectorStackTimeout():
+            return (
+                f"No RabbitMQ answers at {where}: what takes connections there says nothing for {SECONDS:g} s. "
+                f"Is it another program, or a broker that is stuck? {STARTING_ONE}"
+            )
         case socket.gaierror():
             return f"There is no host named {asked.host!r}: is it spelled right? {STARTING_ONE}"
     cause = error.args[0] if error.args else None
@@ -153,6 +158,9 @@ class Link:
                 self._stay_connected()
             except (BrokerError, *TROUBLE) as error:
                 self.trouble = str(error)
+            except Exception as error:  # a mistake, ours or pika's: told as that of any thread, and the work goes on
+                self.trouble = f"The connection is made again, after {named(error)}."
+                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread)))
             failures = 0 if time.monotonic() - began > LONGEST_PAUSE else failures + 1
             pause = min(FIRST_PAUSE * 2.0 ** min(failures, 10), LONGEST_PAUSE)
             self._stopping.wait(pause * random.uniform(0.5, 1.0))  # so that not all come back at the same moment
@@ -170,6 +178,11 @@ class Link:
             if self._stopping.is_set():
                 connection.ioloop.add_callback_threadsafe(self._close)
             connection.ioloop.start()
+        except Exception:
+            if connection.is_open:  # the broker takes back what this connection has in hand
+                connection.close()
+                connection.ioloop.start()
+            raise
         finally:
             self.connection = None
 

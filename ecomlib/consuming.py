@@ -74,17 +74,23 @@ class QueueSubscription:
 
         What waits in a named queue stays there for others, so that number is 0.
         """
-        with self._changed:
-            if self.cancelled:
-                return 0
-            self._serving.cancelled = True
-            self._changed.notify_all()
-        dropped = self._dropped = Future()
-        self._shared.link.call(lambda: self._leave(dropped))
         try:
-            return dropped.result(self._shared.patience if self._shared.link.connected else 0)
+            return self.leave().result(self._shared.patience if self._shared.link.connected else 0)
         except (TooLate, BrokerError):
             return 0  # no connection: a named queue has it all back already, one of its own goes by itself
+
+    def leave(self) -> Future[int]:
+        """As `cancel`, and does not wait for the broker: a frozen one must not hold up whoever stops."""
+        dropped: Future[int] = Future()
+        with self._changed:
+            if self.cancelled:
+                dropped.set_result(0)
+                return dropped
+            self._serving.cancelled = True
+            self._changed.notify_all()
+        self._dropped = dropped
+        self._shared.link.call(lambda: self._leave(dropped))
+        return dropped
 
     def __repr__(self) -> str:
         said = ", ".join(self.patterns) or "dead letters"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pika import BasicProperties
-from pika.exceptions import UnroutableError
+from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from ecomlib.amqp import channel_to
 from ecomlib.errors import BadEvent, NotSubscribed
@@ -14,6 +18,8 @@ from ecomlib.ports import DeadLetter
 from ecomlib.topology import DELIVERY_LIMIT, Topology
 
 LONGEST_ERROR = 2_000  # characters: a header is no place for more
+LOCKED = 405  # AMQP's code for what belongs to another connection
+TURN = 10.0  # seconds to wait until nobody else reads the dead letters
 
 
 def headed(properties: BasicProperties, **added: object) -> BasicProperties:
@@ -35,8 +41,9 @@ def read_letter(topology: Topology, body: bytes, properties: BasicProperties) ->
         return None
     headers: dict[str, Any] = properties.headers or {}
     if "error" in headers:
+        made = headers.get("attempts")  # what anybody may have written
         return DeadLetter(
-            event, str(headers.get("subscription")), int(headers.get("attempts", 0)), str(headers["error"])
+            event, str(headers.get("subscription")), made if type(made) is int else 0, str(headers["error"])
         )
     # The broker itself gave it up, and says where and why: since it came back that often, nobody lived to write more.
     name = str(headers.get("x-first-death-queue", "")).removeprefix(f"{topology.exchange}.")
@@ -44,11 +51,36 @@ def read_letter(topology: Topology, body: bytes, properties: BasicProperties) ->
     return DeadLetter(event, name, DELIVERY_LIMIT + 1, f"{why} Did each worker that had it in hand die?")
 
 
+@contextmanager
+def _reading(url: str, topology: Topology) -> Iterator[Any]:
+    """A channel that alone looks through the dead letters: who does has them all in hand, and others would see none.
+
+    The lock is a queue that belongs to one connection, so it goes with whoever dies. Raises `BrokerError` for whom it
+    is not free within ten seconds.
+    """
+    deadline = time.monotonic() + TURN
+    while True:
+        with channel_to(url) as channel:
+            try:
+                channel.queue_declare(f"{topology.dead}.reader", exclusive=True)
+            except ChannelClosedByBroker as refused:
+                if refused.reply_code != LOCKED or time.monotonic() > deadline:
+                    raise
+            else:
+                try:
+                    yield channel
+                finally:
+                    if channel.is_open:  # all that is in hand goes back, before the next one looks
+                        channel.basic_nack(0, multiple=True, requeue=True)
+                return
+        time.sleep(random.uniform(0.01, 0.05))
+
+
 def waiting_letters(url: str, topology: Topology) -> list[DeadLetter]:
     """Every dead letter that is an event, oldest first. They stay where they are. Raises `BrokerError`."""
     found = []
-    with channel_to(url) as channel:
-        while (got := channel.basic_get(topology.dead))[0] is not None:  # unacknowledged, all go back with the channel
+    with _reading(url, topology) as channel:
+        while (got := channel.basic_get(topology.dead))[0] is not None:  # unacknowledged, all go back
             if letter := read_letter(topology, got[2], got[1]):
                 found.append(letter)
     return found
@@ -60,7 +92,7 @@ def send_again(url: str, topology: Topology, letter: DeadLetter) -> None:
     First it is put, then taken: whoever dies in between leaves it in both places, and it has the same id. Raises
     `NotSubscribed` where there is no such letter, or its queue is gone; `BrokerError` for trouble with the broker.
     """
-    with channel_to(url) as channel:
+    with _reading(url, topology) as channel:
         channel.confirm_delivery()
         while (got := channel.basic_get(topology.dead))[0] is not None:
             method, properties, body = got

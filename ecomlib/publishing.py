@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from ecomlib.ports import Receipt
 CONTENT_TYPE = "application/cloudevents+json"  # CloudEvents' structured mode: the body is all of the event
 LARGEST = 1_000_000  # bytes of an event
 WINDOW = 1_000  # messages on their way at once; whoever wants to send more waits
+GLANCE = 0.1  # seconds between looks whether there is anybody to wait for
 
 
 @dataclass(eq=False)
@@ -38,7 +40,7 @@ class Publisher:
     """Any thread may send. What is sent again after a lost connection has the same id."""
 
     def __init__(self, link: Link) -> None:
-        self._link = link
+        self._link, self.stopping = link, False
         self._lock = threading.Lock()
         self._room = threading.Semaphore(WINDOW)
         self._outbox: deque[Message] = deque()  # in order; not yet handed to a channel
@@ -83,14 +85,24 @@ class Publisher:
     def wait_for(self, event: Event, confirmed: Future[Receipt], patience: float) -> Receipt:
         """Raises what the future raises; `BrokerAway` after `patience` seconds, and then it is not sent again."""
         try:
-            return confirmed.result(patience)
+            receipt: Receipt = self.answer(confirmed, patience)
+            return receipt
         except TooLate:
             if not confirmed.cancel():
                 return confirmed.result()  # it came at the last moment
+        by_then = "before the bus stopped" if self.stopping else f"within {patience:g} s"
         raise BrokerAway(
-            f"{event.type} {event.id} was not confirmed within {patience:g} s, though RabbitMQ may have it. Publish it "
-            f"again: its id stays the same. {self._link.trouble}".strip()
+            f"{event.type} {event.id} was not confirmed {by_then}, though RabbitMQ may have it. Publish it again: "
+            f"its id stays the same. {self._link.trouble}".strip()
         )
+
+    def answer(self, confirmed: Future[Any], patience: float) -> Any:
+        """Raises what the future raises, and `TooLate` after `patience` seconds. Who stops waits for no lost broker."""
+        deadline = time.monotonic() + patience
+        while (left := deadline - time.monotonic()) > 0 and (self._link.connected or not self.stopping):
+            if wait([confirmed], min(left, GLANCE)).done:
+                break
+        return confirmed.result(0)
 
     # --- in the I/O thread --------------------------------------------------------------------------------
 

@@ -163,14 +163,14 @@ class Serving:
     def _hand_on(self, delivery: Delivery, exchange: str, properties: BasicProperties) -> bool:
         """Put it elsewhere before it is acknowledged here: nobody's death in between loses it.
 
-        False when the connection is lost: then it comes again.
+        False when the connection is lost, or when it was cancelled meanwhile: then it comes again.
         """
         while delivery.channel.is_open:
             confirmed: Future[Any] | None = None
             try:
                 message = Message(exchange, self.queue, delivery.body, properties)
                 confirmed = self.shared.publisher.send(message, self.shared.patience)
-                if confirmed.result(self.shared.patience):
+                if self.shared.publisher.answer(confirmed, self.shared.patience):
                     return True
                 # Somebody has deleted the queue that it goes to. A new connection declares all of them again.
                 self.shared.link.call(delivery.channel.close)
@@ -178,7 +178,9 @@ class Serving:
                 if confirmed is not None:
                     confirmed.cancel()
                 with self.shared.changed:
-                    self.shared.changed.wait_for(lambda: not delivery.channel.is_open, TROUBLE)
+                    self.shared.changed.wait_for(lambda: self.cancelled or not delivery.channel.is_open, TROUBLE)
+                if self.cancelled:
+                    return False
         return False
 
 
