@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-EVERY = 8  # a part of the places; `make crash` goes to all of them
+EVERY = 16  # a part of the places; `make crash` goes to all of them
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the harness makes its processes by fork: use Linux or macOS")
@@ -27,5 +27,5 @@ def test_wherever_a_checkout_is_killed_the_customer_is_served_or_refunded_and_ne
     assert report["broken"] == []
     assert run.returncode == 0, run.stderr
     assert all(places > 50 for places in report["places"].values()), report["places"]
-    assert report["kills"] >= 300
-    assert report["kills_of_recoveries"] >= 200
+    assert report["kills"] >= 150
+    assert report["kills_of_recoveries"] >= 100

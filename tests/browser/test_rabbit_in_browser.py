@@ -47,7 +47,8 @@ def test_a_worker_is_killed_by_click_and_another_one_finishes_its_work(
     notebook.find("panel").evaluate("e => e.scrollIntoView({block: 'start'})")
     notebook.shot(f"rabbit-{theme}")
     for name in ("produce", "start-email", "kill-email", "reset", "poison", "said", "chart", "queues", "workers"):
-        assert notebook.is_on_screen(name), f"{name} can't be seen without scrolling"
+        # More than one look: what lives may just be replaced while one looks.
+        assert any(notebook.is_on_screen(name) for _ in range(5)), f"{name} can't be seen without scrolling"
     assert notebook.page.evaluate(BROKEN) == []
     for size in (1100, 900, 760):
         notebook.page.set_viewport_size({"width": size, "height": 800})
@@ -64,7 +65,7 @@ def test_on_a_projector_all_is_large_and_what_a_class_needs_is_on_one_screen(lab
     notebook.find("panel").evaluate("e => e.scrollIntoView({block: 'start'})")
     notebook.shot("rabbit-presenter")
     for name in ("produce", "start-email", "start-analytics", "kill-email", "poison", "reset", "said", "chart"):
-        assert notebook.is_on_screen(name), f"{name} can't be seen without scrolling"
+        assert any(notebook.is_on_screen(name) for _ in range(5)), f"{name} can't be seen without scrolling"
     assert not [text for size, text in notebook.page.evaluate(TEXTS) if size < 20]
     notebook.find("dead").scroll_into_view_if_needed()
     notebook.shot("rabbit-presenter-below")

@@ -1,6 +1,6 @@
 """The checkout over processes: whoever is killed, every customer is served wholly or not at all.
 
-`ECOMLIB_EVENTS=100 make test TESTS=tests/rabbitmq/test_checkout_on_rabbitmq.py` sends so many orders; every run sends a few.
+`ECOMLIB_EVENTS=100 make test TESTS=tests/rabbitmq/test_checkout_on_rabbitmq.py` sends so many; every run sends a few.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fifty readers of the stream, one of them stalled, while orders come in: nobody misses one, and memory stays.
 
-`ECOMLIB_EVENTS=100000 make test TESTS=tests/test_webhook_memory.py` is the whole measurement; every run does a fifth.
+`ECOMLIB_EVENTS=100000 make test TESTS=tests/webhook/test_memory.py` is the whole measurement; every run does a tenth.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ecomlib.log import FileLog
 from ecomlib.shop import TOPIC
 from tests.support.webhook import Process, wait_until
 
-EVENTS = int(os.environ.get("ECOMLIB_EVENTS", "20000"))
+EVENTS = int(os.environ.get("ECOMLIB_EVENTS", "10000"))
 # Bytes: 50 MB over 100,000 events. Over fewer, what does not depend on their number (buffers, threads) weighs more.
 ALLOWED = 50_000_000 if EVENTS >= 100_000 else 500 * EVENTS + 8_000_000
 WARM_UP = 6_000  # events: until then Python's and SQLite's caches, the ring and the threads fill
