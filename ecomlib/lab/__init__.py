@@ -6,7 +6,10 @@ from ecomlib.lab.desk import Desk
 from ecomlib.lab.group_desk import GroupDesk
 from ecomlib.lab.history import History
 from ecomlib.lab.lanes import Lanes
+from ecomlib.lab.lesson_broker import LessonBroker, open_broker
 from ecomlib.lab.panel import Panel, presenter
+from ecomlib.lab.rabbit_desk import RabbitDesk
+from ecomlib.lab.rabbit_panel import RabbitPanel
 from ecomlib.lab.saga_desk import SagaDesk
 from ecomlib.lab.saga_panel import SagaPanel
 from ecomlib.lab.source import show_code
@@ -19,7 +22,10 @@ __all__ = [
     "GroupDesk",
     "History",
     "Lanes",
+    "LessonBroker",
     "Panel",
+    "RabbitDesk",
+    "RabbitPanel",
     "SagaDesk",
     "SagaPanel",
     "TimeMachine",
@@ -28,6 +34,7 @@ __all__ = [
     "charts",
     "check",
     "hint",
+    "open_broker",
     "presenter",
     "show_code",
     "solution",

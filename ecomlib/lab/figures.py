@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +27,9 @@ _MATPLOTLIB: Any = {
     "font.family": ["DejaVu Sans"],
     "hatch.linewidth": 1.2,
 }
+_one_at_a_time = (
+    threading.RLock()
+)  # matplotlib's settings are those of the whole process, and some panels draw in a thread
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ PRESENTER = Size(600, 330, 20)
 
 def blank(title: str, size: Size, *, left: float = 60, right: float = 14, bottom: float = 2.6) -> tuple[Figure, Axes]:
     """A white card with a title and axes; `left` and `right` are margins in pixels, `bottom` in lines of text."""
-    with matplotlib.rc_context(_MATPLOTLIB):
+    with _settings():
         figure = Figure(figsize=(size.width / 100, size.height / 100), dpi=100 * SHARPNESS, facecolor="white")
         below, above = bottom * size.font / size.height, 2.2 * size.font / size.height
         axes = figure.add_axes((left / size.width, below, 1 - (left + right) / size.width, 1 - below - above))
@@ -76,9 +82,15 @@ def alt(figure: Figure) -> str:
 def png(figure: Figure) -> bytes:
     """The same figure gives the same bytes: no date and no program's version is in them."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_MATPLOTLIB):
+    with _settings():
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    with _one_at_a_time, matplotlib.rc_context(_MATPLOTLIB):
+        yield
 
 
 def picture(data: bytes) -> str:
