@@ -15,7 +15,7 @@ import pika
 from pika import exceptions as refused
 from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 
-from ecomlib.errors import BrokerError, named
+from ecomlib.errors import BrokerError, WrongPlace, named
 
 TROUBLE = (refused.AMQPError, AMQPConnectorException, OSError)  # all that pika raises for what is not our mistake
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to connect again: doubling, and no two alike
@@ -28,15 +28,18 @@ logging.getLogger("pika").addHandler(logging.NullHandler())
 
 
 def parameters(url: str) -> pika.URLParameters:
-    """Raises `BrokerError` for what is no AMQP address."""
+    """Raises `BrokerError` for what is no AMQP address. It shows no part of the address that may hold a password."""
+    scheme, _, rest = url.partition("://")
+    host = rest.rpartition("@")[2]
     try:
-        if not url.startswith(("amqp://", "amqps://")):
-            raise ValueError("it does not begin with amqp://")
+        if scheme not in ("amqp", "amqps") or not host or ("@" in rest) != ("@" in rest.partition("/")[0]):
+            raise ValueError
         found = pika.URLParameters(url)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        shown = f"amqp…@{url.rpartition('@')[2]}" if "@" in url else url  # a password stays unseen
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        shown = f"…@{host}" if "@" in rest else scheme if "://" in url else "That"
         raise BrokerError(
-            f"{shown!r:.80} is no address of a RabbitMQ: {error}. Write amqp://user:password@host:5672/."
+            f"{shown:.60} is no address of a RabbitMQ. Write it like amqp://user:password@host:5672/; in a password, "
+            "%2F stands for '/', %3A for ':', %40 for '@', %23 for '#', %3F for '?'."
         ) from None
     found.connection_attempts = 1
     found.socket_timeout = found.stack_timeout = SECONDS
@@ -114,6 +117,8 @@ class Link:
 
     def start(self) -> None:
         """Raises `BrokerError` where the first connection fails; from then on a lost one is made again, for ever."""
+        if self._thread.ident is not None:
+            raise WrongPlace("This bus was connected before: make a new one.")
         with channel_to(self.url) as channel:
             self._prepare(channel)
         self._thread.start()
@@ -129,6 +134,8 @@ class Link:
 
     def extend(self, declare: Callable[[Any], object], open: Callable[[Any], object]) -> None:
         """What `prepare` and `on_open` do from now on, for a link that runs already. Raises `BrokerError`."""
+        if self._stopping.is_set():
+            raise WrongPlace("This bus is stopped: make a new one.")
         if self.started:
             with channel_to(self.url) as channel:
                 declare(channel)

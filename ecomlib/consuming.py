@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from pika import BasicProperties
 
-from ecomlib.errors import AlreadySubscribed, BrokerError
+from ecomlib.errors import AlreadySubscribed, BadInput, BrokerError
+from ecomlib.patterns import MAX_BYTES
 from ecomlib.ports import Retry
 from ecomlib.serving import Delivery, Serving, Shared
 from ecomlib.subscriptions import check_handler, name_of
@@ -40,7 +41,6 @@ class QueueSubscription:
         self._connection: Any = None
         self._channel: Any = None
         self._thread = threading.Thread(target=self._serve, name=f"serves {self.queue}", daemon=True)
-        self._thread.start()
 
     @property
     def cancelled(self) -> bool:
@@ -66,7 +66,8 @@ class QueueSubscription:
 
     def join(self, timeout: float) -> bool:
         """Whether its thread has ended."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def cancel(self) -> int:
@@ -135,14 +136,19 @@ class QueueSubscription:
 
     def open(self, connection: Any) -> None:
         """Begin to consume over this connection, unless that was begun already."""
-        if self._declared and connection is not None and connection is not self._connection and not self.cancelled:
+        wanted = not self.cancelled or self._serving.temporary  # one that was cancelled already must yet go
+        if wanted and self._declared and connection is not None and connection is not self._connection:
             self._connection = connection
             connection.channel(on_open_callback=self._opened)
 
     def _opened(self, channel: Any) -> None:
         if self.cancelled:
+            if self._serving.temporary:
+                channel.queue_delete(self.queue)
             channel.close()
             return
+        if self._thread.ident is None:
+            self._thread.start()
         self._channel = channel
         channel.add_on_close_callback(self._closed)
         channel.add_on_cancel_callback(lambda _: channel.close())  # the queue was deleted
@@ -232,10 +238,14 @@ def listener(
     check_handler(handler)
     if name in taken:
         raise AlreadySubscribed(f"There is a subscription named {name!r}: choose another name, or cancel that one.")
+    if name is not None and not (name and name.isprintable()):
+        raise BadInput(f"{name!r:.40} is no name of a queue: write one that can be seen.")
     own = name_of(handler)
     numbered = (f"{own}-{k}" for k in itertools.count(2))
     called = name or (own if own not in taken else next(other for other in numbered if other not in taken))
     queue = shared.topology.queue(name or f"{own}.{uuid.uuid4().hex[:12]}")
+    if len(queue.encode()) > MAX_BYTES:
+        raise BadInput(f"A queue named {queue!r:.40}… is too long for AMQP: {MAX_BYTES} bytes at most.")
     return QueueSubscription(
         Serving(shared, called, queue, patterns, handler, ordered, retry or shared.retry, temporary=name is None)
     )

@@ -12,19 +12,23 @@ from pika import BasicProperties
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from ecomlib.amqp import channel_to
-from ecomlib.errors import BadEvent, NotSubscribed
+from ecomlib.errors import BadEvent, BrokerError, NotSubscribed
 from ecomlib.events import Event
 from ecomlib.ports import DeadLetter
 from ecomlib.topology import DELIVERY_LIMIT, Topology
 
 LONGEST_ERROR = 2_000  # characters: a header is no place for more
+LONGEST_HEADERS = 50_000  # characters of all of them: they must fit into one frame, with what we add
 LOCKED = 405  # AMQP's code for what belongs to another connection
-TURN = 10.0  # seconds to wait until nobody else reads the dead letters
+TURN = 60.0  # seconds to wait until nobody else reads the dead letters
+PAUSE = 1.0  # seconds without a message, when there should be one: somebody else has taken it
 
 
 def headed(properties: BasicProperties, **added: object) -> BasicProperties:
     """The same properties with more headers; what the broker itself wrote about the way so far is left out."""
     headers = {k: v for k, v in (properties.headers or {}).items() if not k.startswith("x-") and k != "last"}
+    if len(str(headers)) > LONGEST_HEADERS:
+        headers = {}
     return BasicProperties(
         content_type=properties.content_type,
         message_id=properties.message_id,
@@ -51,12 +55,21 @@ def read_letter(topology: Topology, body: bytes, properties: BasicProperties) ->
     return DeadLetter(event, name, DELIVERY_LIMIT + 1, f"{why} Did each worker that had it in hand die?")
 
 
+def same(one: DeadLetter, other: DeadLetter) -> bool:
+    """By the event's id, for one that says no time has another one each time that it is read."""
+    return _words(one) == _words(other)
+
+
+def _words(letter: DeadLetter) -> tuple[str, str, str, int, str]:
+    return letter.event.source, letter.event.id, letter.subscription, letter.attempts, letter.error
+
+
 @contextmanager
 def _reading(url: str, topology: Topology) -> Iterator[Any]:
     """A channel that alone looks through the dead letters: who does has them all in hand, and others would see none.
 
     The lock is a queue that belongs to one connection, so it goes with whoever dies. Raises `BrokerError` for whom it
-    is not free within ten seconds.
+    is not free within a minute.
     """
     deadline = time.monotonic() + TURN
     while True:
@@ -64,8 +77,11 @@ def _reading(url: str, topology: Topology) -> Iterator[Any]:
             try:
                 channel.queue_declare(f"{topology.dead}.reader", exclusive=True)
             except ChannelClosedByBroker as refused:
-                if refused.reply_code != LOCKED or time.monotonic() > deadline:
+                if refused.reply_code != LOCKED:
                     raise
+                if time.monotonic() > deadline:
+                    said = f"Others have been reading {topology.dead!r} for {TURN:g} s: try again when they are done."
+                    raise BrokerError(said) from refused
             else:
                 try:
                     yield channel
@@ -76,12 +92,23 @@ def _reading(url: str, topology: Topology) -> Iterator[Any]:
         time.sleep(random.uniform(0.01, 0.05))
 
 
+def _all(channel: Any, queue: str) -> Iterator[Any]:
+    """Every message that is in the queue now. None is acknowledged, so all go back."""
+    left = channel.queue_declare(queue, passive=True).method.message_count
+    while left:
+        method, properties, body = next(channel.consume(queue, inactivity_timeout=PAUSE))
+        if method is None:
+            return
+        yield method, properties, body
+        left -= 1
+
+
 def waiting_letters(url: str, topology: Topology) -> list[DeadLetter]:
     """Every dead letter that is an event, oldest first. They stay where they are. Raises `BrokerError`."""
     found = []
     with _reading(url, topology) as channel:
-        while (got := channel.basic_get(topology.dead))[0] is not None:  # unacknowledged, all go back
-            if letter := read_letter(topology, got[2], got[1]):
+        for _, properties, body in _all(channel, topology.dead):
+            if letter := read_letter(topology, body, properties):
                 found.append(letter)
     return found
 
@@ -94,9 +121,9 @@ def send_again(url: str, topology: Topology, letter: DeadLetter) -> None:
     """
     with _reading(url, topology) as channel:
         channel.confirm_delivery()
-        while (got := channel.basic_get(topology.dead))[0] is not None:
-            method, properties, body = got
-            if read_letter(topology, body, properties) == letter:
+        for method, properties, body in _all(channel, topology.dead):
+            found = read_letter(topology, body, properties)
+            if found is not None and same(found, letter):
                 try:
                     again = headed(properties, attempts=letter.attempts)
                     channel.basic_publish("", method.routing_key, body, again, mandatory=True)

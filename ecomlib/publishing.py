@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -12,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pika import BasicProperties
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic
 
 from ecomlib.amqp import Link
-from ecomlib.errors import BadEvent, BrokerAway, BrokerError, BusFull, WrongPlace
+from ecomlib.errors import BadEvent, BrokerAway, BrokerError, BusFull, WrongPlace, named
 from ecomlib.events import Event
+from ecomlib.patterns import MAX_BYTES
 from ecomlib.ports import Receipt
 
 CONTENT_TYPE = "application/cloudevents+json"  # CloudEvents' structured mode: the body is all of the event
@@ -34,6 +36,11 @@ class Message:
     properties: BasicProperties
     result: Callable[[bool], Any] = bool  # of `confirmed`, made from whether any queue took the message
     confirmed: Future[Any] = field(default_factory=Future)
+
+
+def short(id: str) -> str:
+    """The message's id: the event's own, or what stands for it where that is longer than AMQP allows."""
+    return id if len(id.encode()) <= MAX_BYTES else str(uuid.uuid5(uuid.NAMESPACE_URL, id))
 
 
 class Publisher:
@@ -79,7 +86,7 @@ class Publisher:
         def receipt(routed: bool) -> Receipt:
             return Receipt(event, takers if routed else (), routed=routed)
 
-        persistent = BasicProperties(CONTENT_TYPE, message_id=event.id, delivery_mode=2)
+        persistent = BasicProperties(CONTENT_TYPE, message_id=short(event.id), delivery_mode=2)
         return self.send(Message(exchange, event.type, body, persistent, receipt), patience)
 
     def wait_for(self, event: Event, confirmed: Future[Receipt], patience: float) -> Receipt:
@@ -132,10 +139,18 @@ class Publisher:
                 message = self._outbox.popleft()
             if message.confirmed.cancelled():  # its sender has given it up
                 continue
-            self._tag += 1
-            self._unconfirmed[self._tag] = message
-            # Mandatory, always: so the confirm tells whether a queue took it.
-            self._channel.basic_publish(message.exchange, message.key, message.body, message.properties, mandatory=True)
+            self._unconfirmed[self._tag + 1] = message
+            try:  # mandatory, always: so the confirm tells whether a queue took it
+                self._channel.basic_publish(
+                    message.exchange, message.key, message.body, message.properties, mandatory=True
+                )
+                self._tag += 1
+            except (AMQPError, ValueError, TypeError) as error:
+                if not self._channel.is_open:
+                    raise  # it is sent again over the next connection
+                del self._unconfirmed[self._tag + 1]  # AMQP has no form for it, and that must not stop the others
+                if message.confirmed.set_running_or_notify_cancel():
+                    message.confirmed.set_exception(BrokerError(f"It can't be sent over AMQP: {named(error)}."))
 
     def _note_return(self, channel: Any, method: Any, properties: BasicProperties, body: bytes) -> None:
         self._returned.add((method.exchange, method.routing_key, properties.message_id))

@@ -108,7 +108,7 @@ class RabbitBus:
             self._subscriptions = [*(s for s in self._subscriptions if s.in_hand or not s.cancelled), made]
         try:
             self.link.extend(made.declare, made.open)
-        except errors.BrokerError:
+        except errors.EcomlibError:
             made.cancel()
             raise
         return made
@@ -121,9 +121,7 @@ class RabbitBus:
     def redeliver(self, letter: DeadLetter) -> None:
         """From the queue of dead letters, whichever process gave it up. Raises `NotSubscribed` and `BrokerError`."""
         send_again(self.url, self.topology, letter)
-        with self._shared.changed:
-            if letter in self._shared.dead:
-                self._shared.dead.remove(letter)
+        self._shared.forget(letter)
 
     def stop(self, timeout: float = 30.0) -> None:
         """Handlers that run finish; what else is in hand is given back. Raises `NotDrained` where one does not end."""

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from pika import BasicProperties
 
 from ecomlib.amqp import Link
-from ecomlib.dead_letters import LONGEST_ERROR, headed, read_letter
-from ecomlib.errors import BadEvent, BrokerError, BusFull, Permanent, WrongPlace, named
+from ecomlib.dead_letters import LONGEST_ERROR, headed, read_letter, same
+from ecomlib.errors import BadEvent, BadInput, BrokerAway, BrokerError, BusFull, Permanent, WrongPlace, named
 from ecomlib.events import Event
 from ecomlib.patterns import matches
 from ecomlib.ports import Attempt, DeadLetter, Outcome, Retry
@@ -56,6 +56,9 @@ class Shared:
     pausing: dict[tuple[str, str], float] = field(default_factory=dict)  # by queue and id: when it is surely back
 
     def __post_init__(self) -> None:
+        for name, number, most in (("prefetch", self.prefetch, 65_535), ("keep", self.keep, 1_000_000_000)):
+            if type(number) is not int or not 1 <= number <= most:
+                raise BadInput(f"A bus on RabbitMQ needs {name} from 1 to {most}, not {number!r:.20}.")
         self.attempts: deque[Attempt] = deque(maxlen=self.keep)
         self.dead: deque[DeadLetter] = deque(maxlen=self.keep)
 
@@ -71,6 +74,12 @@ class Shared:
         """Wait, and see whether anything changes by then."""
         with self.changed:
             self.changed.wait(seconds)
+
+    def forget(self, letter: DeadLetter) -> None:
+        """It is taken up again, so it is no dead letter any more."""
+        with self.changed:
+            left = [other for other in self.dead if not same(other, letter)]
+            self.dead = deque(left, maxlen=self.keep)
 
     def note(self, attempt: Attempt) -> None:
         with self.changed:
@@ -95,7 +104,9 @@ class Serving:
     def deliver(self, delivery: Delivery) -> bool:
         """Returns when it has ended, or waits elsewhere for its next attempt. False: it goes back to its queue."""
         made = delivery.header("attempts")
-        last = max(delivery.header("last"), made + 1) if delivery.header("last") else made + self.retry.attempts
+        last = made + self.retry.attempts
+        if said := delivery.header("last"):  # it comes back from a pause; or somebody else has written that
+            last = min(max(said, made + 1), last)
         with self.shared.changed:
             self.shared.pausing.pop((self.queue, str(delivery.properties.message_id)), None)
         try:
@@ -109,7 +120,7 @@ class Serving:
                 return self._bury(delivery, item, made, reason)
             if outcome == "handled":
                 break
-            pause = self.retry.wait(made - (last - self.retry.attempts))
+            pause = self.retry.wait(self.retry.attempts - (last - made))
             if not self.ordered:
                 return self._delay(delivery, made, last, pause)
             if not self._rest(delivery, pause):
@@ -143,6 +154,10 @@ class Serving:
             self.shared.changed.wait_for(lambda: self.cancelled or not delivery.channel.is_open, seconds)
         return not self.cancelled and bool(delivery.channel.is_open)
 
+    def _declare_again(self, delivery: Delivery) -> None:
+        """Somebody has deleted what the message was to go to. A new connection declares all of it."""
+        self.shared.link.call(lambda: delivery.channel.is_open and delivery.channel.close())
+
     def _delay(self, delivery: Delivery, made: int, last: int, pause: float) -> bool:
         due = time.monotonic() + pause + LATE
         with self.shared.changed:
@@ -172,9 +187,10 @@ class Serving:
                 confirmed = self.shared.publisher.send(message, self.shared.patience)
                 if self.shared.publisher.answer(confirmed, self.shared.patience):
                     return True
-                # Somebody has deleted the queue that it goes to. A new connection declares all of them again.
-                self.shared.link.call(delivery.channel.close)
-            except (BrokerError, BusFull, TooLate):
+                self._declare_again(delivery)
+            except (BrokerError, BusFull, TooLate) as error:
+                if isinstance(error, BrokerError) and not isinstance(error, BrokerAway):
+                    self._declare_again(delivery)
                 if confirmed is not None:
                     confirmed.cancel()
                 with self.shared.changed:

@@ -28,10 +28,23 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 QUORUM = {"x-queue-type": "quorum"}
 # A full queue refuses, which its publisher is told, and what it dead-letters itself stays until the next queue has it.
 SAFE = {"x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
-# How often a message may come back because its worker died over it. Version 4 has 20 by default, 3.10 no limit at all.
-DELIVERY_LIMIT = 20
+# How often a message may come back to its queue, as it does when its worker dies over it. It also does when it was only
+# near one that killed the worker, or when the worker was stopped before its turn: so the limit is far above the 20 that
+# version 4 has by default (3.10 has none). With a prefetch of 1 no message is near another.
+DELIVERY_LIMIT = 100
 NO_LIMIT = 1_000_000_000  # for dead letters, which people take out and put back; 4 would drop them after 20 times
 UNUSED = 60_000  # ms after which a temporary queue goes that nobody consumes: a reconnecting owner finds it again
+
+
+def pauses(retry: Retry) -> list[float]:
+    """In seconds, each once, the shortest first: they grow until they are all alike."""
+    found: list[float] = []
+    for failed in range(1, retry.attempts):
+        seconds = retry.wait(failed)
+        if seconds in found:
+            break
+        found.append(seconds)
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,7 @@ class Topology:
         What has been in it for so long goes to the default exchange, which knows every queue by its name: the routing
         key of a waiting message is the queue that it comes from.
         """
-        for seconds in {retry.wait(failed) for failed in range(1, retry.attempts)}:
+        for seconds in pauses(retry):
             name = self.delay(seconds)
             arguments = {**QUORUM, **SAFE, "x-message-ttl": round(seconds * 1000), "x-dead-letter-exchange": ""}
             channel.exchange_declare(name, "fanout", durable=True)

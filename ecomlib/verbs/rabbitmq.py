@@ -33,6 +33,7 @@ from ecomlib.verbs.shop import simulated_day
 from ecomlib.workers import AnalyticsWorker, EmailWorker
 
 WINDOW = 1_000  # events that may be on their way, unconfirmed, at the same time
+LATEST_ATTEMPTS = 10  # are kept, with their events: here the log tells of all of them
 LONGEST = 3_600.0  # seconds for which a worker that was told to stop waits for what it has in hand
 USERS = {101: "Alice", 102: "Bob"}
 
@@ -158,7 +159,7 @@ def worker(options: argparse.Namespace, settings: Settings) -> Result:
     store = Path(options.store)
     run = _run_email if options.service == "email" else _run_analytics
     unread = threading.Event()
-    bus = RabbitBus(url, prefetch=options.prefetch, on_attempt=partial(_log, unread))
+    bus = RabbitBus(url, prefetch=options.prefetch, keep=LATEST_ATTEMPTS, on_attempt=partial(_log, unread))
     with closing(run(bus, store, options, settings)) as made:  # closed last: a handler that still runs has its store
         try:
             asked = parameters(url)

@@ -14,11 +14,12 @@ import pytest
 from ecomlib.amqp import channel_to
 from ecomlib.broker import PrivateNode
 from ecomlib.dead_letters import waiting_letters
-from ecomlib.errors import BadEvent, BrokerAway, BrokerError, NotDrained, NotSubscribed, WrongPlace
+from ecomlib.errors import BadEvent, BadInput, BrokerAway, BrokerError, NotDrained, NotSubscribed, WrongPlace
 from ecomlib.events import Event
 from ecomlib.ports import Attempt, DeadLetter, Retry
+from ecomlib.publishing import Message
 from ecomlib.rabbitmq import RabbitBus
-from ecomlib.topology import DELIVERY_LIMIT, SERVICES
+from ecomlib.topology import DELIVERY_LIMIT, SERVICES, pauses
 from tests.support.webhook import wait_until
 
 LIMIT = 20.0
@@ -66,6 +67,15 @@ def drop_connections(bus: RabbitBus) -> None:
 
     connection = bus.link.connection
     connection._transport._sock.shutdown(socket.SHUT_RDWR)
+
+
+def exists(node: PrivateNode, queue: str) -> bool:
+    try:
+        with channel_to(node.url) as channel:
+            channel.queue_declare(queue, passive=True)
+        return True
+    except BrokerError:
+        return False
 
 
 def ready(channel: Any, queue: str) -> int:
@@ -125,9 +135,41 @@ def test_threads_publish_side_by_side_and_each_hears_of_its_own(bus: RabbitBus, 
     assert len(recorder) == 80
 
 
+def test_an_id_may_be_longer_than_amqp_allows_for_the_id_of_a_message(bus: RabbitBus, recorder: list[Any]) -> None:
+    bus.subscribe("#", handler=recorder.append)
+    event = Event("coffee.spilled", id="é" * 200)
+    assert bus.publish(event).routed
+    bus.drain(LIMIT)
+    assert recorder == [event]
+
+
+def test_a_message_that_amqp_has_no_form_for_fails_alone(bus: RabbitBus) -> None:
+    strange = pika.BasicProperties(headers={"set": {1, 2}}, message_id="strange")
+    confirmed = bus._publisher.send(Message(bus.topology.exchange, "order.created", b"{}", strange), LIMIT)
+    assert bus.publish(created()) is not None
+    with pytest.raises(BrokerError, match="can't be sent over AMQP"):
+        confirmed.result(LIMIT)
+
+
 def test_what_is_too_large_for_an_event_is_refused_before_it_is_sent(bus: RabbitBus) -> None:
     with pytest.raises(BadEvent, match="at most 1000000"):
         bus.publish(Event("coffee.spilled", {"text": "x" * 1_000_001}))
+
+
+def test_a_bus_is_connected_once(make: Make) -> None:
+    bus = make()
+    with pytest.raises(WrongPlace, match="make a new one"):
+        bus.__enter__()
+    bus.stop()
+    bus.stop()  # does nothing the second time
+    with pytest.raises(WrongPlace, match="make a new one"):
+        bus.subscribe("#", handler=print)
+
+
+@pytest.mark.parametrize("name", ["", "\x00", "x" * 300])
+def test_a_name_that_no_queue_can_have_is_a_sentence(bus: RabbitBus, name: str) -> None:
+    with pytest.raises(BadInput, match="name"):
+        bus.subscribe("#", handler=print, name=name)
 
 
 def test_a_bus_that_is_not_connected_says_so(rabbitmq: PrivateNode) -> None:
@@ -188,13 +230,17 @@ def test_a_queue_that_somebody_deletes_is_declared_again(bus: RabbitBus, channel
         (("127.0.0.1", "no-such-host.invalid"), "There is no host named 'no-such-host.invalid'"),
         (("amqp://", "http://"), "is no address of a RabbitMQ"),
         (("/", "/nowhere"), "nowhere"),
+        (("guest:guest", "guest:sec/ret"), "is no address of a RabbitMQ"),
+        (("guest:guest", "guest:sec#ret"), "is no address of a RabbitMQ"),
+        (("guest:guest", "guest:sec?ret"), "is no address of a RabbitMQ"),
     ],
-    ids=["password", "nobody there", "host", "no address", "virtual host"],
+    ids=["password", "nobody there", "host", "no address", "virtual host", "slash", "hash", "question mark"],
 )
 def test_a_broker_that_cannot_be_used_is_a_sentence(rabbitmq: PrivateNode, change: tuple[str, str], said: str) -> None:
     url = rabbitmq.url.rstrip("/") + "/nowhere" if change[0] == "/" else rabbitmq.url.replace(*change)
-    with pytest.raises(BrokerError, match=said), RabbitBus(url):
+    with pytest.raises(BrokerError, match=said) as raised, RabbitBus(url):
         pass
+    assert "ret" not in str(raised.value)  # no part of a password
 
 
 def test_something_else_that_listens_is_a_sentence(rabbitmq: PrivateNode, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +257,33 @@ def test_a_queue_that_exists_with_other_arguments_is_a_sentence(bus: RabbitBus, 
     with pytest.raises(BrokerError, match=r"has this already, with other arguments: .*inequivalent arg.*delete it"):
         bus.subscribe("order.*", handler=print, name="email")
     bus.subscribe("order.*", handler=print, name="other")  # the bus goes on
+
+
+def test_a_subscription_that_is_cancelled_at_once_leaves_no_queue(make: Make, rabbitmq: PrivateNode) -> None:
+    bus = make()
+    queues = []
+    for _ in range(20):
+        subscription = bus.subscribe("#", handler=print)
+        queues.append(subscription.queue)
+        subscription.cancel()
+    for queue in queues:
+        wait_until(lambda name=queue: not exists(rabbitmq, name))  # type: ignore[misc]
+    assert [thread for thread in threading.enumerate() if "print" in thread.name] == []
+
+
+def test_a_bus_that_could_not_connect_leaves_no_thread(rabbitmq: PrivateNode) -> None:
+    before = threading.active_count()
+    bus = RabbitBus(rabbitmq.url.replace("guest:guest", "guest:wrong"))
+    bus.subscribe("#", handler=print)
+    with pytest.raises(BrokerError), bus:
+        pass
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("wrong", [{"prefetch": 0}, {"prefetch": -1}, {"prefetch": 70_000}, {"keep": 0}])
+def test_impossible_numbers_are_a_sentence(wrong: dict[str, int]) -> None:
+    with pytest.raises(BadInput, match=f"needs {next(iter(wrong))} from 1 to"):
+        RabbitBus("amqp://guest:guest@127.0.0.1:1/", **wrong)  # type: ignore[arg-type]
 
 
 # --- consume ----------------------------------------------------------------------------------------------
@@ -382,6 +455,65 @@ def test_a_dead_letter_is_taken_up_again_by_another_process_than_the_one_that_ga
     assert waiting_letters(rabbitmq.url, second.topology) == []
     with pytest.raises(NotSubscribed, match="no such dead letter"):
         second.redeliver(letter)
+
+
+def test_an_event_that_says_no_time_can_be_taken_up_again(
+    bus: RabbitBus, channel: Any, rabbitmq: PrivateNode, recorder: list[Any]
+) -> None:
+    """CloudEvents leaves the time out where it wants to; then each reading gives it another."""
+    broken = [True]
+    bus.subscribe("#", handler=lambda event: 1 / 0 if broken else recorder.append(event), name="all")
+    publish_raw(channel, bus.topology.exchange, "a", b'{"specversion": "1.0", "id": "1", "source": "/a", "type": "a"}')
+    wait_until(lambda: bool(bus.dead_letters))
+    broken.clear()
+    bus.redeliver(waiting_letters(rabbitmq.url, bus.topology)[0])
+    bus.drain(LIMIT)
+    assert [event.id for event in recorder] == ["1"]
+    assert bus.dead_letters == ()
+
+
+def test_headers_that_leave_no_room_for_the_reason_are_left_out(bus: RabbitBus, channel: Any) -> None:
+    bus.subscribe("#", handler=print, name="all")
+    said = pika.BasicProperties(headers={"long": "x" * 130_900}, message_id="strange")
+    channel.basic_publish(bus.topology.exchange, "order.created", b"no event", said)
+    wait_until(lambda: ready(channel, bus.topology.dead) == 1)
+    assert "not JSON" in channel.basic_get(bus.topology.dead, auto_ack=True)[1].headers["error"]
+
+
+@pytest.mark.parametrize("headers", [{"last": 12}, {"attempts": 2, "last": 3}, {"attempts": -1, "last": "many"}])
+def test_what_strangers_write_into_the_headers_of_attempts_harms_nobody(
+    bus: RabbitBus, channel: Any, headers: dict[str, Any]
+) -> None:
+    bus.subscribe("#", handler=lambda event: 1 / 0, name="all", ordered=False)
+    said = pika.BasicProperties(headers=headers, message_id="strange")
+    channel.basic_publish(bus.topology.exchange, "order.created", created().to_json().encode(), said)
+    wait_until(lambda: bool(bus.dead_letters))
+    assert 1 <= len(bus.attempts) <= 3
+
+
+def test_a_delay_queue_that_somebody_deletes_is_declared_again(bus: RabbitBus, channel: Any) -> None:
+    bus.subscribe("#", handler=lambda event: 1 / 0, name="all", ordered=False, retry=Retry(2, pause=0.007))
+    channel.exchange_delete(bus.topology.delay(0.007))
+    channel.queue_delete(bus.topology.delay(0.007))
+    bus.publish(created())
+    wait_until(lambda: bool(bus.dead_letters))
+
+
+def test_attempts_without_end_have_no_queues_without_end() -> None:
+    assert pauses(Retry(attempts=1_000_000_000, pause=1, longest=60)) == [1, 2, 4, 8, 16, 32, 60]
+    assert pauses(Retry(attempts=1)) == []
+    assert pauses(Retry(attempts=5, pause=0)) == [0]
+
+
+def test_a_message_that_is_only_given_back_is_no_dead_letter(bus: RabbitBus, channel: Any) -> None:
+    """As by workers that are stopped before its turn, again and again."""
+    bus.topology.declare(channel, {"all": ("#",)})
+    bus.publish(created())
+    for _ in range(DELIVERY_LIMIT // 2):
+        wait_until(lambda: ready(channel, bus.topology.queue("all")) == 1)
+        channel.basic_nack(channel.basic_get(bus.topology.queue("all"))[0].delivery_tag)
+    wait_until(lambda: ready(channel, bus.topology.queue("all")) == 1)
+    assert ready(channel, bus.topology.dead) == 0
 
 
 def test_a_message_over_which_every_worker_dies_ends_as_a_dead_letter_too(
