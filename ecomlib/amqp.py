@@ -87,8 +87,8 @@ def sentence(error: BaseException, asked: pika.URLParameters) -> str:
             return f"What listens at {where} does not speak AMQP 0-9-1. {STARTING_ONE}"
         case AMQPConnectorStackTimeout():
             return (
-                f"No RabbitMQ answers at {where}: what takes connections there says nothing for {SECONDS:g} s. "
-                f"Is it another program, or a broker that is stuck? {STARTING_ONE}"
+                f"No RabbitMQ answers at {where}: what takes connections there says nothing for {asked.stack_timeout:g} s."
+                f" Is it another program, or a broker that is stuck? {STARTING_ONE}"
             )
         case socket.gaierror():
             return f"There is no host named {asked.host!r}: is it spelled right? {STARTING_ONE}"

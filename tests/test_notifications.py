@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message as Mail
@@ -183,6 +184,25 @@ def test_a_store_that_cannot_be_written_for_a_while_sends_nothing_twice(tmp_path
     again = new_service(EventBus(), sender, tmp_path / "sent.db")
     again.send_email(CREATED)
     assert [message.id for message in sender.sent] == ["created-1.email@shop.example"]
+
+
+def test_an_email_that_takes_long_holds_up_no_sms(recorder: list[str]) -> None:
+    sms_is_out = threading.Event()
+
+    class Slow(RecordingSender):
+        def send(self, message: Message) -> None:
+            if message.channel == "email":
+                recorder.append(f"email, after the SMS: {sms_is_out.wait(20)}")
+            else:
+                recorder.append("sms")
+                sms_is_out.set()
+
+    service = NotificationService(EventBus(), Slow(), EventFactory("/shop", SimulatedClock()))
+    emailing = threading.Thread(target=service.send_email, args=(CREATED,))
+    emailing.start()
+    service.send_sms(PAID)
+    emailing.join(20)
+    assert sorted(recorder) == ["email, after the SMS: True", "sms"]
 
 
 def test_a_message_is_known_for_a_week(tmp_path: Path, clock: SimulatedClock) -> None:

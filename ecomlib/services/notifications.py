@@ -43,7 +43,8 @@ class NotificationService:
         days: float = DAYS,
     ) -> None:
         self._bus, self._sender, self._new_event, self._ids, self._days = bus, sender, new_event, ids, days
-        self._one_at_a_time = threading.Lock()
+        # One at a time of each: a mail server that hangs delays no SMS.
+        self._one_at_a_time = {channel: threading.Lock() for channel in CHANNELS}
         self._unwritten: set[str] = set()  # sent, but the store could not be written: the next attempt must know
         self.counts: Counter[str] = Counter()  # the facts that this object has told: emails, sms, failed
         self._store = Store(store, SCHEMA, durability="system")  # no fsync a message
@@ -82,7 +83,7 @@ class NotificationService:
         if recipient is None:
             raise Permanent(f"{event.type} {event.subject} names no user: there is nobody to send the {channel} to.")
         message = Message(f"{event.id}.{channel}@shop.example", channel, recipient, subject, text, event.time)
-        with self._one_at_a_time:
+        with self._one_at_a_time[channel]:
             sent, told = self._remembered(message.id)
             if not sent:
                 self._sender.send(message)
