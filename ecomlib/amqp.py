@@ -81,13 +81,15 @@ def sentence(error: BaseException, asked: pika.URLParameters) -> str:
                 f"RabbitMQ at {where} has this already, with other arguments: {error.reply_text}. If nobody needs "
                 "what is in it, delete it there, for instance on the management page."
             )
+        case refused.ChannelClosedByBroker(reply_code=404):
+            return f"RabbitMQ at {where} has no such thing: {error.reply_text}. Declare it first, or run what makes it."
         case refused.ConnectionClosedByBroker() | refused.ChannelClosedByBroker():
             return f"RabbitMQ at {where} refused: {error.reply_code} {error.reply_text}."
         case refused.IncompatibleProtocolError() | refused.ProbableAuthenticationError():
             return f"What listens at {where} does not speak AMQP 0-9-1. {STARTING_ONE}"
         case AMQPConnectorStackTimeout():
             return (
-                f"No RabbitMQ answers at {where}: what takes connections there says nothing for {asked.stack_timeout:g} s."
+                f"No RabbitMQ answers at {where}: what takes connections there is silent for {asked.stack_timeout:g} s."
                 f" Is it another program, or a broker that is stuck? {STARTING_ONE}"
             )
         case socket.gaierror():

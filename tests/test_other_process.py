@@ -29,6 +29,13 @@ def test_what_it_died_of_is_told() -> None:
         OtherProcess("raise ValueError('no')", URL).end()
 
 
+def test_one_that_says_nothing_is_not_waited_for_without_end() -> None:
+    other = OtherProcess("import sys; sys.stdin.read()", URL)
+    with pytest.raises(EcomlibError, match=r"said nothing for 0\.1 s"):
+        other.line(limit=0.1)
+    assert other.end() == ""
+
+
 def test_killed_it_finishes_nothing_and_may_be_killed_again() -> None:
     other = OtherProcess(ECHO, URL)
     assert other.line() == "ready"
