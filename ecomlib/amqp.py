@@ -81,6 +81,8 @@ def sentence(error: BaseException, asked: pika.URLParameters) -> str:
                 f"RabbitMQ at {where} has this already, with other arguments: {error.reply_text}. If nobody needs "
                 "what is in it, delete it there, for instance on the management page."
             )
+        case refused.ConnectionClosedByClient():
+            return f"The connection is made again: {error.reply_text}."
         case refused.ChannelClosedByBroker(reply_code=404):
             return f"RabbitMQ at {where} has no such thing: {error.reply_text}. Declare it first, or run what makes it."
         case refused.ConnectionClosedByBroker() | refused.ChannelClosedByBroker():

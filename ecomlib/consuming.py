@@ -59,7 +59,7 @@ class QueueSubscription:
         elif self.patterns:
             topology.declare_queue(channel, self.queue, self.patterns)
         else:
-            topology.declare_queue(channel, self.queue, ("#",), exchange=topology.dead)
+            topology.declare_letters(channel, self.queue)
         if not self._serving.ordered:
             topology.declare_delays(channel, self._serving.retry)
         self._declared = True
@@ -169,7 +169,7 @@ class QueueSubscription:
         if self._dropped is not None and not self._dropped.done():
             self._dropped.set_exception(BrokerError("The connection was lost."))
         if channel.connection.is_open and not self.cancelled:  # a new connection declares the queue again
-            channel.connection.close(reply_text="a queue was lost")
+            channel.connection.close(reply_text=f"the queue {self.queue} was deleted"[:200])
 
     def _acknowledge(self) -> None:
         with self._changed:

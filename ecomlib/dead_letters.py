@@ -18,7 +18,8 @@ from ecomlib.ports import DeadLetter
 from ecomlib.topology import DELIVERY_LIMIT, Topology
 
 LONGEST_ERROR = 2_000  # characters: a header is no place for more
-LONGEST_HEADERS = 50_000  # characters of all of them: they must fit into one frame, with what we add
+LEFT_OUT = ("last", "CC", "BCC")  # by the last two, RabbitMQ would send a copy to more queues, at each attempt again
+LONGEST_HEADERS = 50_000  # bytes of all of them: they must fit into one frame, with what we add
 LOCKED = 405  # AMQP's code for what belongs to another connection
 TURN = 60.0  # seconds to wait until nobody else reads the dead letters
 PAUSE = 1.0  # seconds without a message, when there should be one: somebody else has taken it
@@ -26,8 +27,8 @@ PAUSE = 1.0  # seconds without a message, when there should be one: somebody els
 
 def headed(properties: BasicProperties, **added: object) -> BasicProperties:
     """The same properties with more headers; what the broker itself wrote about the way so far is left out."""
-    headers = {k: v for k, v in (properties.headers or {}).items() if not k.startswith("x-") and k != "last"}
-    if len(str(headers)) > LONGEST_HEADERS:
+    headers = {k: v for k, v in (properties.headers or {}).items() if not k.startswith("x-") and k not in LEFT_OUT}
+    if len(str(headers).encode(errors="replace")) > LONGEST_HEADERS:
         headers = {}
     return BasicProperties(
         content_type=properties.content_type,
@@ -51,8 +52,11 @@ def read_letter(topology: Topology, body: bytes, properties: BasicProperties) ->
         )
     # The broker itself gave it up, and says where and why: since it came back that often, nobody lived to write more.
     name = str(headers.get("x-first-death-queue", "")).removeprefix(f"{topology.exchange}.")
-    why = f"RabbitMQ gave it up ({headers.get('x-first-death-reason', 'it does not say why')})."
-    return DeadLetter(event, name, DELIVERY_LIMIT + 1, f"{why} Did each worker that had it in hand die?")
+    reason = headers.get("x-first-death-reason")
+    if reason != "delivery_limit":
+        return DeadLetter(event, name, 0, f"RabbitMQ gave it up ({reason or 'it does not say why'}).")
+    why = f"RabbitMQ gave it up ({reason}): it came back more than {DELIVERY_LIMIT} times. Did it kill each worker?"
+    return DeadLetter(event, name, DELIVERY_LIMIT + 1, why)
 
 
 def same(one: DeadLetter, other: DeadLetter) -> bool:

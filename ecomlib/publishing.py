@@ -24,6 +24,7 @@ from ecomlib.ports import Receipt
 
 CONTENT_TYPE = "application/cloudevents+json"  # CloudEvents' structured mode: the body is all of the event
 LARGEST = 1_000_000  # bytes of an event
+NOT_FOUND = 404
 WINDOW = 1_000  # messages on their way at once; whoever wants to send more waits
 GLANCE = 0.1  # seconds between looks whether there is anybody to wait for
 
@@ -178,6 +179,9 @@ class Publisher:
     def _closed(self, channel: Any, reason: BaseException) -> None:
         """Where the broker closes a channel, something that was sent is to blame: to send it again would repeat it."""
         if not isinstance(reason, ChannelClosedByBroker) or channel is not self._channel:
+            return
+        if reason.reply_code == NOT_FOUND:  # somebody has deleted the exchange: a new connection declares it again
+            channel.connection.close(reply_text="an exchange was deleted")
             return
         left, self._unconfirmed = list(self._unconfirmed.values()), {}
         for message in left:

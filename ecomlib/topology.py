@@ -78,7 +78,12 @@ class Topology:
         for name, patterns in services.items():
             self.declare_queue(channel, self.queue(name), patterns)
 
-    def declare_queue(self, channel: Any, queue: str, patterns: Iterable[str], *, exchange: str | None = None) -> None:
+    def declare_letters(self, channel: Any, queue: str) -> None:
+        """A queue for whoever is told of dead letters; it makes none itself, for it would be told of them, too."""
+        channel.queue_declare(queue, durable=True, arguments={**QUORUM, "x-delivery-limit": NO_LIMIT})
+        channel.queue_bind(queue, self.dead, "#")
+
+    def declare_queue(self, channel: Any, queue: str, patterns: Iterable[str]) -> None:
         """A service's queue: it outlives workers and broker. Bindings are added, and none is taken away."""
         arguments = {
             **QUORUM,
@@ -89,7 +94,7 @@ class Topology:
         }
         channel.queue_declare(queue, durable=True, arguments=arguments)
         for pattern in patterns:
-            channel.queue_bind(queue, exchange or self.exchange, pattern)
+            channel.queue_bind(queue, self.exchange, pattern)
 
     def declare_temporary(self, channel: Any, queue: str, patterns: Iterable[str]) -> None:
         """One subscriber's own queue, which goes when it has not been used for a minute."""

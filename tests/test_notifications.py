@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.message import Message as Mail
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,24 @@ def test_a_store_that_cannot_be_written_for_a_while_sends_nothing_twice(tmp_path
     again = new_service(EventBus(), sender, tmp_path / "sent.db")
     again.send_email(CREATED)
     assert [message.id for message in sender.sent] == ["created-1.email@shop.example"]
+
+
+@pytest.mark.parametrize("id", ["a>b<c", "a@b@c", "é" * 90, "x" * 300])
+def test_a_message_has_an_id_that_any_mail_server_takes(id: str, smtp: SmtpSender, inbox: Inbox) -> None:
+    service = NotificationService(EventBus(), smtp, EventFactory("/shop", SimulatedClock()))
+    for _ in range(2):
+        service.send_email(replace(CREATED, id=id))
+    (mail,) = inbox.mails
+    assert re.fullmatch(r"<[0-9a-f]{64}\.email@shop\.example>", mail["Message-ID"])
+
+
+def test_what_was_no_event_for_us_is_no_customer_who_was_not_told(recorder: list[Event]) -> None:
+    bus = EventBus()
+    bus.subscribe("#", handler=recorder.append)
+    service = NotificationService(bus, RecordingSender(), EventFactory("/shop", SimulatedClock()))
+    service.tell_of_failure(DeadLetter(PAID, "email", 0, "BadEvent: order.paid is not for this queue"))
+    bus.run_until_idle()
+    assert recorder == []
 
 
 def test_an_email_that_takes_long_holds_up_no_sms(recorder: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -82,7 +84,7 @@ class NotificationService:
         recipient = event.data.user_id
         if recipient is None:
             raise Permanent(f"{event.type} {event.subject} names no user: there is nobody to send the {channel} to.")
-        message = Message(f"{event.id}.{channel}@shop.example", channel, recipient, subject, text, event.time)
+        message = Message(f"{_safe(event.id)}.{channel}@shop.example", channel, recipient, subject, text, event.time)
         with self._one_at_a_time[channel]:
             sent, told = self._remembered(message.id)
             if not sent:
@@ -96,7 +98,7 @@ class NotificationService:
     def tell_of_failure(self, letter: DeadLetter) -> None:
         """A customer who was not told is a fact too. Our own trouble is none: it passes, and the customer is told."""
         channel, data = letter.subscription, letter.event.data
-        if channel not in CHANNELS:
+        if channel not in CHANNELS or letter.error.startswith("BadEvent:"):  # it was nothing to tell anybody
             return
         if letter.error.startswith(OWN_TROUBLE):
             with suppress(NotSubscribed):  # there is nothing left to take up again: the customer will not be told
@@ -145,3 +147,8 @@ class NotificationService:
 
     def close(self) -> None:
         self._store.close()
+
+
+def _safe(id: str) -> str:
+    """An id as a Message-ID may hold it (RFC 5322, section 3.6.4), or what stands for it: strangers choose theirs."""
+    return id if re.fullmatch(r"[A-Za-z0-9._+-]{1,150}", id) else hashlib.sha256(id.encode()).hexdigest()

@@ -17,7 +17,7 @@ from typing import Any
 from ecomlib import traffic
 from ecomlib.amqp import channel_to, parameters
 from ecomlib.clock import SimulatedClock, SystemClock
-from ecomlib.errors import BadInput, BrokerAway, EcomlibError
+from ecomlib.errors import BadEvent, BadInput, BrokerAway, EcomlibError
 from ecomlib.events import Event
 from ecomlib.factory import EventFactory
 from ecomlib.ids import seeded_ids
@@ -49,14 +49,18 @@ class Sending:
     def __init__(self, bus: RabbitBus) -> None:
         self._bus = bus
         self._on_their_way: deque[Future[Receipt]] = deque()
-        self.sent = self.confirmed = self.unrouted = 0
+        self.sent = self.confirmed = self.unrouted = self.too_large = 0
 
     def send(self, event: Event) -> None:
         """Raises `BrokerAway` where the broker has confirmed nothing for as long as the bus has patience."""
         if len(self._on_their_way) >= WINDOW:
             self._confirm_one()
-        self._on_their_way.append(self._bus.submit(event))
         self.sent += 1
+        try:
+            self._on_their_way.append(self._bus.submit(event))
+        except BadEvent as error:  # one that is too large for an event here must not stop those behind it
+            self.too_large += 1
+            say(f"Not sent: {error}")
 
     def confirm_all(self) -> None:
         while self._on_their_way:
@@ -84,7 +88,8 @@ class Sending:
                 self._count(future.result())
 
     def totals(self) -> dict[str, int | str]:
-        return {"events": self.sent, "confirmed": self.confirmed, "unrouted": self.unrouted}
+        left = {"too_large": self.too_large} if self.too_large else {}
+        return {"events": self.sent, "confirmed": self.confirmed, "unrouted": self.unrouted, **left}
 
 
 def produce(options: argparse.Namespace, settings: Settings) -> Result:
@@ -104,7 +109,7 @@ def produce(options: argparse.Namespace, settings: Settings) -> Result:
             raise
     if options.log is None:
         say("The same seed sends the same events again, with the same ids: a second time they change nothing.")
-    return Result(sending.totals(), table(sending.totals()))
+    return Result(sending.totals(), table(sending.totals()), failed=bool(sending.too_large))
 
 
 def _source(options: argparse.Namespace, settings: Settings) -> Callable[[Send], object]:

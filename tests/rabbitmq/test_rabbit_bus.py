@@ -472,12 +472,40 @@ def test_an_event_that_says_no_time_can_be_taken_up_again(
     assert bus.dead_letters == ()
 
 
-def test_headers_that_leave_no_room_for_the_reason_are_left_out(bus: RabbitBus, channel: Any) -> None:
+@pytest.mark.parametrize("long", ["x" * 130_900, "☕" * 43_000], ids=["ascii", "utf-8"])
+def test_headers_that_leave_no_room_for_the_reason_are_left_out(bus: RabbitBus, channel: Any, long: str) -> None:
     bus.subscribe("#", handler=print, name="all")
-    said = pika.BasicProperties(headers={"long": "x" * 130_900}, message_id="strange")
+    said = pika.BasicProperties(headers={"long": long}, message_id="strange")
     channel.basic_publish(bus.topology.exchange, "order.created", b"no event", said)
     wait_until(lambda: ready(channel, bus.topology.dead) == 1)
     assert "not JSON" in channel.basic_get(bus.topology.dead, auto_ack=True)[1].headers["error"]
+
+
+def test_a_stranger_s_wish_for_copies_is_not_multiplied_by_the_attempts(bus: RabbitBus, channel: Any) -> None:
+    bus.subscribe("order.*", handler=lambda event: 1 / 0, name="all", ordered=False)
+    said = pika.BasicProperties(headers={"CC": ["order.paid"]}, message_id="copied")
+    channel.basic_publish(bus.topology.exchange, "order.created", created().to_json().encode(), said)
+    wait_until(lambda: bool(bus.dead_letters))
+    bus.drain(LIMIT)
+    assert len(bus.attempts) == 3
+
+
+def test_an_exchange_that_somebody_deletes_is_declared_again(bus: RabbitBus, channel: Any, recorder: list[Any]) -> None:
+    bus.subscribe("#", handler=recorder.append, name="all")
+    channel.exchange_delete(bus.topology.exchange)
+    event = created()
+    assert bus.publish(event, mandatory=True).routed
+    bus.drain(LIMIT)
+    assert recorder == [event]
+
+
+def test_what_expired_in_a_queue_was_never_attempted(bus: RabbitBus, channel: Any, rabbitmq: PrivateNode) -> None:
+    bus.topology.declare(channel, {"all": ("#",)})
+    said = pika.BasicProperties(expiration="1", message_id="expired")
+    channel.basic_publish(bus.topology.exchange, "order.created", created().to_json().encode(), said)
+    wait_until(lambda: ready(channel, bus.topology.dead) == 1)
+    (letter,) = waiting_letters(rabbitmq.url, bus.topology)
+    assert (letter.attempts, letter.error) == (0, "RabbitMQ gave it up (expired).")
 
 
 @pytest.mark.parametrize("headers", [{"last": 12}, {"attempts": 2, "last": 3}, {"attempts": -1, "last": "many"}])

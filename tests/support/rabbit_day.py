@@ -151,7 +151,7 @@ class Day:
     def __enter__(self) -> Self:
         with channel_to(self.url) as channel:
             Topology().declare(channel)
-            Topology().declare_queue(channel, QUEUES[-1], ("#",), exchange=Topology().dead)
+            Topology().declare_letters(channel, QUEUES[-1])
             for queue in (*QUEUES, Topology().dead):
                 channel.queue_purge(queue)
         self._smtp.start()
