@@ -53,15 +53,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(NoSkip(), "no-skip")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cells of the lesson on RabbitMQ need one: a node that the lesson starts, or the one that is named."""
-    if os.environ.get("ECOMLIB_RABBITMQ_URL") or find_server() is not None:
-        return
-    for item in items:
-        if item.path.name == "07_rabbitmq.ipynb":
-            item.add_marker(pytest.mark.skip(reason=f"{NO_RABBITMQ}, or set ECOMLIB_RABBITMQ_URL"))
-
-
 @pytest.fixture
 def recorder() -> list[Any]:
     """The double that tests use: a handler that is `recorder.append` leaves what it was given here."""

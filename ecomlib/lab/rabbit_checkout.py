@@ -108,8 +108,15 @@ class RabbitCheckout:
         return worker
 
     def end_of_worker(self) -> int:
-        """Returns when the worker that was started last has ended, however: its exit code."""
-        return self.workers[-1].wait(LIMIT)
+        """Returns when the worker that was started last has ended, however: its exit code.
+
+        Raises `NotDrained` where it lives on: nothing has come to it that was to kill it.
+        """
+        try:
+            return self.workers[-1].wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            said = f"The worker still lives after {LIMIT:g} s. Did another one take its work? Open the checkout anew."
+            raise NotDrained(said) from None
 
     def kill(self) -> None:
         """Kill the worker that was started last, as `kill -9` does."""

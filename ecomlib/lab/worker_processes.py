@@ -23,7 +23,8 @@ LEASHED = """
 import os, sys, threading
 from ecomlib.cli import main
 def until_we_are_alone():
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # and not sys.stdin, whose lock Python wants when it ends
+        pass
     os._exit(1)
 threading.Thread(target=until_we_are_alone, daemon=True).start()
 sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ STALLS = "order.paid is not for you, and stays in your hand: with prefetch 1 not
 LOOPS = "You gave order.paid back to the queue, so it came again at once, and again, for ever."
 REFUSED = "You refused order.paid for good, as if it were broken. It is a sound message, and you are done with it."
 TWICE = "You acknowledged one message twice. RabbitMQ does not know it any more, and closes the channel."
+NO_TAG = "You did not say which message you are done with: `tag` is its number, and basic_ack wants it."
 ACK_FIRST = "The mail server failed, and Bob's email is gone: his message was acknowledged all the same."
 SWALLOWED = "The mail server failed, your code hid it, and Bob's message stays in your hand. Let the error out."
 IN_HAND = "An email went out, and its message stays in your hand: acknowledge it, too."
@@ -29,6 +30,10 @@ class MailDown(Exception):
 
 class ChannelClosed(Exception):
     """What RabbitMQ does when a message is acknowledged that is not in hand."""
+
+
+class NoTag(ChannelClosed):
+    """An acknowledgement that names no message."""
 
 
 class SmallChannel:
@@ -54,7 +59,7 @@ class SmallChannel:
 
     def _take(self, tag: int) -> Told:
         if tag not in self.in_hand:
-            raise ChannelClosed
+            raise ChannelClosed if tag else NoTag
         return self.in_hand.pop(tag)
 
     def work(self, handle: Callable[..., object], send_email: Callable[[Told], object]) -> None:
@@ -83,6 +88,8 @@ def judge_handle(answer: Any) -> str | None:
 
     try:
         channel.work(answer, send_email)
+    except NoTag:
+        return NO_TAG
     except ChannelClosed:
         return TWICE
     emails = Counter(event["username"] for event in sent if event["type"] == "user.registered")
@@ -122,6 +129,7 @@ HANDLE = Exercise(
         (_handle(_IF, _SEND, "else:", f"    {_ACK}"), IN_HAND),
         (_handle(_IF, _SEND, f"    {_ACK}", _ACK), TWICE),
         (_handle(_IF, "    try:", f"    {_SEND}", "    except Exception:", "        return", _ACK), SWALLOWED),
+        (_handle(_IF, _SEND, "channel.basic_ack()"), NO_TAG),
         (_handle(_ACK), NO_EMAIL),
         (_handle(_SEND.strip(), _ACK), WRONG_EMAIL),
         (_handle(_IF, _SEND, _SEND, _ACK), TWO_EMAILS),
