@@ -6,7 +6,10 @@ import os
 
 import pytest
 
-from ecomlib.broker import HOW_TO_INSTALL, find_server
+from ecomlib.broker import find_server
+
+
+NEEDS = "RabbitMQ is not installed: apt-get install rabbitmq-server, or set ECOMLIB_RABBITMQ_URL"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,4 +18,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in items:
         if item.path.name == "07_rabbitmq.ipynb":
-            item.add_marker(pytest.mark.skip(reason=f"{HOW_TO_INSTALL} Or set ECOMLIB_RABBITMQ_URL."))
+            item.add_marker(pytest.mark.skip(reason=NEEDS))
