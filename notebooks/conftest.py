@@ -8,7 +8,6 @@ import pytest
 
 from ecomlib.broker import find_server
 
-
 NEEDS = "RabbitMQ is not installed: apt-get install rabbitmq-server, or set ECOMLIB_RABBITMQ_URL"
 
 

@@ -91,6 +91,8 @@ def _workers(axes: Axes, places: Sequence[int], workers: Sequence[WorkerRow], ki
         _box(axes, WORKERS, at, height * 0.84, COLOURS[worker.state])
         said = f"{SIGNS[worker.state]} {worker.name}" + f" {worker.state}" * (worker.state != "alive")
         _text(axes, WORKERS[0] + 1, at, said, size, align="left", colour=COLOURS[worker.state])
+    if len(workers) > len(shown):
+        _text(axes, WORKERS[1] - 1, top, f"+{len(workers) - len(shown)}", size, align="right", colour=GREY)
     if any(worker.state == "alive" for worker in shown):
         for place in places:
             _arrow(axes, (QUEUES[1], place), (WORKERS[0], y), size, GREEN)
