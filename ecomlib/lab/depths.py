@@ -14,7 +14,7 @@ from ecomlib.errors import BrokerError
 PORT = 15672
 TIMEOUT = 2.0  # seconds
 # A quorum queue tells the management API its numbers every five seconds, however often the broker collects them.
-FROM_API = "What is ready is as of now; the management API's rates are up to five seconds old."
+FROM_API = "'ready' is counted now; the rates come from RabbitMQ's management API, some seconds late."
 FROM_AMQP = "What is ready is as of now. No management API answers, so there are no rates."
 
 

@@ -45,8 +45,8 @@ class OtherProcess:
             said = self._lines.get(timeout=limit)
         except Empty:
             raise EcomlibError(
-                f"The other process has said nothing for {limit:g} s. Has another one what it waits for? In a lesson: "
-                "Kernel > Restart Kernel and Run All Cells."
+                f"The other process has said nothing for {limit:g} s. Perhaps an earlier one still has in hand what "
+                "it waits for. Kernel > Restart Kernel and Run All Cells begins anew."
             ) from None
         if not said:
             self._process.wait()

@@ -93,9 +93,10 @@ def _workers(axes: Axes, places: Sequence[int], workers: Sequence[WorkerRow], ki
         _text(axes, WORKERS[0] + 1, at, said, size, align="left", colour=COLOURS[worker.state])
     if len(workers) > len(shown):
         _text(axes, WORKERS[1] - 1, top, f"+{len(workers) - len(shown)}", size, align="right", colour=GREY)
-    if any(worker.state == "alive" for worker in shown):
+    living = [top + n * height for n, worker in enumerate(shown) if worker.state == "alive"]
+    if living:
         for place in places:
-            _arrow(axes, (QUEUES[1], place), (WORKERS[0], y), size, GREEN)
+            _arrow(axes, (QUEUES[1], place), (WORKERS[0], sum(living) / len(living)), size, GREEN)
 
 
 def _chosen(workers: Sequence[WorkerRow]) -> list[WorkerRow]:

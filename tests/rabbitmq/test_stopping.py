@@ -84,7 +84,7 @@ def test_who_begins_with_a_frozen_broker_gets_a_sentence(
     monkeypatch.setattr("ecomlib.amqp.SECONDS", 0.5)
     with (
         frozen(rabbitmq),
-        pytest.raises(BrokerError, match=r"says nothing for 0\.5 s\. Is it another program, or"),
+        pytest.raises(BrokerError, match=r"is silent for 0\.5 s\. Is it another program, or"),
     ):
         make()
 
