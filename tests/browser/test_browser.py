@@ -13,7 +13,8 @@ from PIL import Image
 from tests.browser.conftest import ROOT, Lab, Notebook
 
 Open = Callable[..., Notebook]
-LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+# But for lesson 7, which needs a broker: `test_rabbit_in_browser` runs it, and clicks in it.
+LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("0[0-6]*.ipynb"))
 
 SMALL = "from ecomlib.lab import Panel\n\npanel = Panel()\npanel"
 LARGE = SMALL.replace("Panel()", "Panel(presenter=True)")

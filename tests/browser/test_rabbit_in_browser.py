@@ -71,9 +71,7 @@ def test_on_a_projector_all_is_large_and_what_a_class_needs_is_on_one_screen(lab
     notebook.shot("rabbit-presenter-below")
 
 
-def test_the_lesson_runs_from_top_to_bottom_against_a_node_of_its_own(lab: Lab, open_notebook: Open) -> None:
-    if not (lab.folder / LESSON).exists():
-        pytest.skip(f"{LESSON} is not written yet")
+def test_the_lesson_runs_from_top_to_bottom_against_a_node_of_its_own(open_notebook: Open) -> None:
     notebook = opened(open_notebook, LESSON)
     notebook.find("reset").scroll_into_view_if_needed()
     notebook.find("reset").click()  # its last cell has ended what it began

@@ -39,7 +39,7 @@ import itertools
 import schemathesis
 from datetime import datetime
 from hypothesis import strategies as st
-from tests.webhook.test_fuzz import Credentials, says_whole_numbers_as_such
+from tests.endurance.test_webhook_fuzz import Credentials, says_whole_numbers_as_such
 
 unseen = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
 schemathesis.openapi.format("printable", st.text(st.characters(exclude_categories=unseen), min_size=1))

@@ -1,6 +1,7 @@
 """Fifty readers of the stream, one of them stalled, while orders come in: nobody misses one, and memory stays.
 
-`ECOMLIB_EVENTS=100000 make test TESTS=tests/webhook/test_memory.py` is the whole measurement; every run does a tenth.
+`ECOMLIB_EVENTS=100000 make test TESTS=tests/endurance/test_webhook_memory.py` is the whole measurement; every run does
+a tenth of it.
 """
 
 from __future__ import annotations
