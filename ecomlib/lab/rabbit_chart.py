@@ -82,7 +82,7 @@ def _queue(axes: Axes, y: int, row: QueueRow, size: Size) -> None:
 def _workers(axes: Axes, places: Sequence[int], workers: Sequence[WorkerRow], kind: str, size: Size) -> None:
     y = sum(places) / len(places)
     shown = _chosen(workers)
-    height = 0.3
+    height = 0.36
     top = y - height * (max(len(shown), 1) - 1) / 2
     if not shown:
         _text(axes, WORKERS[0], y, f"no {kind} worker", size, align="left", colour=GREY)
