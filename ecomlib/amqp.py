@@ -87,7 +87,7 @@ def sentence(error: BaseException, asked: pika.URLParameters) -> str:
             return f"RabbitMQ at {where} has no such thing: {error.reply_text}. Declare it first, or run what makes it."
         case refused.ConnectionClosedByBroker() | refused.ChannelClosedByBroker():
             return f"RabbitMQ at {where} refused: {error.reply_code} {error.reply_text}."
-        case refused.IncompatibleProtocolError() | refused.ProbableAuthenticationError():
+        case refused.IncompatibleProtocolError():
             return f"What listens at {where} does not speak AMQP 0-9-1. {STARTING_ONE}"
         case AMQPConnectorStackTimeout():
             return (

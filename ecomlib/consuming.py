@@ -51,9 +51,8 @@ class QueueSubscription:
         return len(self._waiting) + self._running
 
     def declare(self, channel: Any) -> None:
-        """Its queue, and where its deliveries may go from there, on a blocking channel."""
+        """Its queue, and where its deliveries wait for another attempt, on a blocking channel."""
         topology = self._shared.topology
-        topology.declare(channel, {})
         if self._serving.temporary:
             topology.declare_temporary(channel, self.queue, self.patterns)
         elif self.patterns:

@@ -80,29 +80,7 @@ FLOORS: tuple[set[str], ...] = (
     {"lab", "web", "webhook", "live", "checkout_worker", "broker"},
     {"cli", "verbs", "__main__", "doctor"},
 )
-ENGINES = {
-    "subscriptions",
-    "scheduler",
-    "bus",
-    "files",
-    "records",
-    "partition",
-    "log",
-    "locks",
-    "membership",
-    "assignment",
-    "groups",
-    "amqp",
-    "publishing",
-    "dead_letters",
-    "serving",
-    "consuming",
-    "draining",
-    "rabbitmq",
-    "folders",
-    "offsets",
-    "positions",
-}
+ENGINES = FLOORS[1] - {"replay", "topology"}  # a fold over any log, and the names of queues: no engines
 READING_LIST = ("events", "patterns", "ports", "bus", "log", "groups", "saga", "rabbitmq")
 JUPYTER = {"IPython", "ipykernel", "ipywidgets", "traitlets", "jupyter_core", "jupyter_client", "jupyterlab"}
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -394,3 +397,19 @@ def test_the_exercise_with_the_olist_files_works_where_a_learner_has_them(
     said = capsys.readouterr().out
     assert "1 of the orders had times that ran backwards: a" in said
     assert "Your best month: 2017-11" in said
+
+
+def test_where_no_rabbitmq_is_to_be_had_the_lesson_on_it_is_skipped_by_name_and_with_how_to_get_one() -> None:
+    """Also where pytest is given the lesson alone."""
+    program = (
+        "import sys, pytest, ecomlib.broker\n"
+        "ecomlib.broker.find_server = lambda: None\n"
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'notebooks/07_rabbitmq.ipynb']))"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ECOMLIB_")}
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=60
+    )
+    cells = len(code_cells(ROOT / "notebooks" / "07_rabbitmq.ipynb"))
+    assert f"SKIPPED [{cells}] notebooks/07_rabbitmq.ipynb: RabbitMQ is not installed: apt-get install" in run.stdout
+    assert f"{cells} skipped" in run.stdout

@@ -23,6 +23,7 @@ from ecomlib.factory import EventFactory
 from ecomlib.ids import seeded_ids
 from ecomlib.log import FileLog
 from ecomlib.ports import Attempt, Receipt
+from ecomlib.publishing import WINDOW
 from ecomlib.rabbitmq import RabbitBus
 from ecomlib.services.senders import RecordingSender, Sender, parse_smtp
 from ecomlib.settings import Settings
@@ -32,7 +33,6 @@ from ecomlib.verbs.common import Result, say, table
 from ecomlib.verbs.shop import simulated_day
 from ecomlib.workers import AnalyticsWorker, EmailWorker
 
-WINDOW = 1_000  # events that may be on their way, unconfirmed, at the same time
 LATEST_ATTEMPTS = 10  # are kept, with their events: here the log tells of all of them
 LONGEST = 3_600.0  # seconds for which a worker that was told to stop waits for what it has in hand
 USERS = {101: "Alice", 102: "Bob"}
