@@ -107,14 +107,16 @@ def _all(channel: Any, queue: str) -> Iterator[Any]:
         left -= 1
 
 
-def waiting_letters(url: str, topology: Topology) -> list[DeadLetter]:
-    """Every dead letter that is an event, oldest first. They stay where they are. Raises `BrokerError`."""
-    found = []
+def waiting_messages(url: str, topology: Topology) -> list[tuple[Any, BasicProperties, bytes]]:
+    """Every dead letter, also one that is no event, oldest first. They stay where they are. Raises `BrokerError`."""
     with _reading(url, topology) as channel:
-        for _, properties, body in _all(channel, topology.dead):
-            if letter := read_letter(topology, body, properties):
-                found.append(letter)
-    return found
+        return list(_all(channel, topology.dead))
+
+
+def waiting_letters(url: str, topology: Topology) -> list[DeadLetter]:
+    """Those that are events."""
+    letters = (read_letter(topology, body, properties) for _, properties, body in waiting_messages(url, topology))
+    return [letter for letter in letters if letter is not None]
 
 
 def send_again(url: str, topology: Topology, letter: DeadLetter) -> None:

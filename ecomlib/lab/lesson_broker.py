@@ -13,9 +13,9 @@ from ecomlib.amqp import channel_to
 from ecomlib.broker import PrivateNode, find_server
 from ecomlib.errors import BrokerError
 from ecomlib.lab.depths import Management
-from ecomlib.services.notifications import FOR_EVER, PATIENT
+from ecomlib.services.notifications import PATIENT
 from ecomlib.settings import read_settings
-from ecomlib.topology import SERVICES, Topology
+from ecomlib.topology import SERVICES, Topology, pauses
 from ecomlib.workers import FAILURES
 
 NONE = (
@@ -88,7 +88,7 @@ def clean(url: str, exchange: str = "shop", *, management_url: str | None = None
     itself makes. Raises `BrokerError`.
     """
     topology = Topology(exchange)
-    delays = {topology.delay(retry.wait(n)) for retry in (PATIENT, FOR_EVER) for n in range(1, 30)}
+    delays = {topology.delay(pause) for pause in pauses(PATIENT)}
     queues = {*map(topology.queue, (*SERVICES, FAILURES)), topology.dead, *delays}
     exchanges = {exchange, topology.dead, *delays}
     with suppress(BrokerError):

@@ -31,7 +31,7 @@ from ecomlib.rabbitmq import RabbitBus
 from ecomlib.services.notifications import CHANNELS, PATIENT
 from ecomlib.services.senders import BOUNCES
 from ecomlib.services.shared_analytics import SharedAnalytics
-from ecomlib.topology import SERVICES, Topology
+from ecomlib.topology import SERVICES, Topology, pauses
 
 EXCHANGE = "shop"  # the one that worker processes serve
 WORK, PREFETCH = 0.3, 2  # so that one sees messages in hand, and others that wait
@@ -236,7 +236,7 @@ class RabbitDesk:
 
     def look(self) -> Seen:
         """What is to be seen now. Raises `BrokerError` where RabbitMQ does not answer."""
-        delays = {self.topology.delay(PATIENT.wait(n)) for n in range(1, PATIENT.attempts)}
+        delays = {self.topology.delay(pause) for pause in pauses(PATIENT)}
         queues = {name: self.topology.queue(name) for name in SERVICES}
         depths = look(self.broker.url, (*queues.values(), self.topology.dead, *delays), self._management)
         dead = depths.queues[self.topology.dead].ready

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ecomlib.amqp import channel_to
+from ecomlib.dead_letters import waiting_messages
 from ecomlib.errors import BadEvent
 from ecomlib.events import Event
 from ecomlib.lab.rabbit_rows import DeadRow
@@ -64,14 +64,14 @@ def takes(queue: str, type: str) -> bool:
 def dead_rows(url: str, topology: Topology) -> tuple[DeadRow, ...]:
     """All dead letters, also those that are no events, by the queue that they come from. They stay where they are."""
     found = []
-    with channel_to(url) as channel:
-        while (got := channel.basic_get(topology.dead))[0] is not None:  # unacknowledged, all go back with the channel
-            headers: dict[str, Any] = got[1].headers or {}
-            try:
-                event = Event.from_json(got[2])
-                what = f"{event.type} {event.subject or ''}".strip()
-            except BadEvent:
-                what = NO_EVENT
-            queue = got[0].routing_key.removeprefix(f"{topology.exchange}.")
-            found.append(DeadRow(what, queue, int(headers.get("attempts", 0)), str(headers.get("error", ""))))
+    for method, properties, body in waiting_messages(url, topology):
+        headers: dict[str, Any] = properties.headers or {}
+        try:
+            event = Event.from_json(body)
+            what = f"{event.type} {event.subject or ''}".strip()
+        except BadEvent:
+            what = NO_EVENT
+        queue = method.routing_key.removeprefix(f"{topology.exchange}.")
+        made = headers.get("attempts")  # what anybody may have written
+        found.append(DeadRow(what, queue, made if type(made) is int else 0, str(headers.get("error", ""))))
     return tuple(sorted(found, key=lambda row: row.queue))  # two workers at once: who was first is another at each run

@@ -22,7 +22,7 @@ from typing import Any
 from ecomlib.broker import PrivateNode
 from ecomlib.errors import BrokerError
 from ecomlib.services.notifications import PATIENT
-from ecomlib.topology import Topology
+from ecomlib.topology import Topology, pauses
 from tests.support.broker import settle
 from tests.support.rabbit_day import LIMIT, QUEUES, Day, Expected, in_memory
 from tests.support.webhook import wait_until
@@ -88,7 +88,7 @@ def broker_killed(
 ) -> Round:
     """Kill the broker while a producer publishes and the workers serve, and start it again after a pause."""
     dice, expected = random.Random(seed), in_memory(orders, seed, BOUNCES)
-    delays = {Topology().delay(PATIENT.wait(failed)) for failed in range(1, PATIENT.attempts)}
+    delays = {Topology().delay(pause) for pause in pauses(PATIENT)}
     with Day(folder, node.url, BOUNCES) as day:
         day.staff(each)
         settle(node, *QUEUES, Topology().dead, *delays)
