@@ -16,6 +16,7 @@ from pika import exceptions as refused
 from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 
 from ecomlib.errors import BrokerError, WrongPlace, named
+from ecomlib.sending import Connection
 
 TROUBLE = (refused.AMQPError, AMQPConnectorException, OSError)  # all that pika raises for what is not our mistake
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to connect again: doubling, and no two alike
@@ -178,7 +179,7 @@ class Link:
 
     def _stay_connected(self) -> None:
         """Returns when the connection is lost, or closed."""
-        connection = pika.SelectConnection(
+        connection = Connection(
             self._parameters,
             on_open_callback=self._opened,
             on_open_error_callback=self._lost,

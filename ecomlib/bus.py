@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Self
 
 from ecomlib.clock import Clock, SystemClock
@@ -36,8 +37,11 @@ class EventBus:
         limit: int = 10_000,
         keep: int = 10_000,
     ) -> None:
-        """`limit` bounds each queue; `keep` the attempts, the history and the dead letters: the latest are kept."""
-        for name, number, least in (("threads", threads, 0), ("limit", limit, 1), ("keep", keep, 1)):
+        """`limit` bounds each queue; `keep` the attempts and the history: the latest are kept, and with 0 none.
+
+        Of the dead letters, which somebody still has to see to, at least 10,000 are kept.
+        """
+        for name, number, least in (("threads", threads, 0), ("limit", limit, 1), ("keep", keep, 0)):
             if number < least:
                 raise BadInput(f"A bus needs {name} of at least {least}, not {number!r}.")
         self.log, self.topic, self.retry, self.threads, self.limit = log, topic, retry, threads, limit
@@ -56,27 +60,54 @@ class EventBus:
             raise BadEvent(f"{event!r:.40} is no event: publish(Event('order.created', {{'order_id': 1}})).")
         deadline = time.monotonic() + wait if wait else 0.0
         while True:
-            with self._publishing:
-                subscriptions = self._registry.route(event.type)
-                full = next((s for s in subscriptions if len(s.queue) >= self.limit), None)
-                if full is None:
+            self._publishing.acquire()  # and released below: `with` would take twice as long
+            try:
+                subscriptions, names = self._registry.routes[event.type]
+                for subscription in subscriptions:
+                    if len(subscription.queue) >= self.limit:
+                        break
+                else:
                     if mandatory and not subscriptions:
                         raise NoSubscriber(f"Nobody subscribes to {event.type!r}: it was not published.")
                     position = self.log.append(self.topic, event)[0] if self.log is not None else None
-                    with self._scheduler.lock:
-                        self._history.append(event)
-                        for subscription in subscriptions:
-                            self._scheduler.add(subscription, event)
-                    return Receipt(event, tuple([s.name for s in subscriptions]), position)
-            self._wait_for_room(full, deadline)
+                    self._history.append(event)
+                    self._scheduler.add(subscriptions, event)
+                    return Receipt(event, names, position)
+            finally:
+                self._publishing.release()
+            self._wait_for_room(subscription, deadline)
+
+    def publish_all(self, events: Iterable[Event]) -> list[Receipt | BusFull]:
+        """As `publish` for each, but the log is written once. Where a queue has no room, the event gets its `BusFull`.
+
+        Nobody else's event comes between them. Raises what `Log.append` raises, with nothing queued.
+        """
+        found: list[Receipt | BusFull] = []
+        coming = Counter[Subscription]()
+        with self._publishing:
+            for event in events:
+                subscriptions, names = self._registry.routes[event.type]
+                full = [s for s in subscriptions if len(s.queue) + coming[s] >= self.limit]
+                found.append(self._is_full(full[0]) if full else Receipt(event, names))
+                coming.update(() if full else subscriptions)
+            taken = [receipt for receipt in found if isinstance(receipt, Receipt)]
+            written = self.log.append(self.topic, *[r.event for r in taken]) if self.log is not None and taken else ()
+            for receipt, position in zip_longest(taken, written):
+                receipt.position = position
+                self._history.append(receipt.event)
+                self._scheduler.add(self._registry.routes[receipt.event.type].subscriptions, receipt.event)
+        return found
 
     def _wait_for_room(self, full: Subscription, deadline: float) -> None:
         may_wait = bool(deadline) and not self._scheduler.inside_a_handler
-        if not may_wait or not self._scheduler.wait_for(lambda: len(full.queue) < self.limit, deadline):
-            raise BusFull(
-                f"The queue of {full.name!r} is full ({self.limit} deliveries wait): nothing was published. Let it "
-                "catch up, add worker threads, or publish with wait=seconds."
-            )
+        if not may_wait or not self._scheduler.wait_for_room(full, self.limit, deadline):
+            raise self._is_full(full)
+
+    def _is_full(self, full: Subscription) -> BusFull:
+        return BusFull(
+            f"The queue of {full.name!r} is full ({self.limit} deliveries wait): nothing was published. Let it "
+            "catch up, add worker threads, or publish with wait=seconds."
+        )
 
     def subscribe(
         self,
@@ -131,14 +162,11 @@ class EventBus:
 
     def deliver_one(self) -> bool:
         """One attempt, in this thread. If only retries are left it waits for the first; False when nothing is left."""
-        return self._scheduler.step()
+        return self._scheduler.run(most=1) == 1
 
     def run_until_idle(self) -> int:
         """Deliver everything in this thread, retries and what handlers publish included. Returns the attempts made."""
-        made = 0
-        while self._scheduler.step():
-            made += 1
-        return made
+        return self._scheduler.run()
 
     def drain(self, timeout: float = 5.0) -> None:
         """Return when every delivery has ended, retries included; without worker threads, make them here.
@@ -148,10 +176,9 @@ class EventBus:
         """
         self._scheduler.refuse_inside_a_handler("The bus can't be drained")
         deadline = time.monotonic() + timeout
-        if not self._scheduler.has_workers:
-            while time.monotonic() < deadline and self._scheduler.step(deadline):
-                pass
-        if not self._scheduler.wait_for(lambda: self._scheduler.open == 0, deadline):
+        if not self._scheduler.workers:
+            self._scheduler.run(deadline=deadline)
+        if not self._scheduler.wait_for_end(deadline):
             left = ", ".join(self._scheduler.left())
             raise NotDrained(f"After {timeout:g} s deliveries are left for: {left}. They go on.")
 
@@ -175,7 +202,7 @@ class EventBus:
                     f"{failed.name!r} is cancelled: subscribe a handler under that name, then redeliver the letter."
                 )
             self._scheduler.dead.remove(entry)
-            self._scheduler.add(taker, item, letter.attempts + 1)
+            self._scheduler.add([taker], item, letter.attempts)
 
     def replay(self, *names: str, start: int = 0, end: int | None = None) -> int:
         """Deliver the log's events again, to the named subscriptions only; the log gets no second record.
@@ -191,12 +218,11 @@ class EventBus:
         count, last = 0, self.log.end(self.topic)
         for record in self.log.read(self.topic, start, end=last if end is None else min(end, last)):
             with self._publishing:
-                route = self._registry.route(record.event.type)
-            for subscription in [s for s in route if s.name in names]:
+                subscriptions, _ = self._registry.routes[record.event.type]
+            for subscription in [s for s in subscriptions if s.name in names]:
                 if len(subscription.queue) >= self.limit:
                     self.drain(timeout=60)
-                with self._scheduler.lock:
-                    self._scheduler.add(subscription, record.event)
+                self._scheduler.add([subscription], record.event)
                 count += 1
         return count
 
@@ -230,8 +256,7 @@ class EventBus:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        with self._scheduler.lock:
-            return tuple(self._scheduler.attempts)
+        return tuple(map(Attempt._make, self._scheduler.attempts.copy()))
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
@@ -241,8 +266,7 @@ class EventBus:
     @property
     def history(self) -> tuple[Event, ...]:
         """The latest published events, whether anyone subscribed or not."""
-        with self._scheduler.lock:
-            return tuple(self._history)
+        return tuple(self._history.copy())
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +13,8 @@ from ecomlib.errors import BadEvent
 
 MAX_DEPTH = 32  # levels of nesting: deeper is noise, and readers written in other languages stop there too
 MAX_AMOUNT = Decimal("999999999.99")
+AMOUNT = r"(0|[1-9][0-9]{0,8})\.[0-9]{2}"  # as events write it: a pattern
+CENT = Decimal("0.01")
 
 
 class Data(BaseModel):
@@ -73,12 +76,17 @@ def _text(value: Any) -> str:
     return value
 
 
+_written = re.compile(AMOUNT, re.ASCII).fullmatch
+
+
 def _money(value: Any) -> Decimal:
+    if type(value) is str and _written(value):
+        return Decimal(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise ValueError(f"{value!r:.40} is no amount: write it like 50 or '49.90'")
     try:
         amount = Decimal(str(value).strip())
-        cents = amount.quantize(Decimal("0.01"))
+        cents = amount.quantize(CENT)
     except InvalidOperation:
         raise ValueError(f"{value!r:.40} is no amount: write it like 50 or '49.90'") from None
     if amount.is_nan():
@@ -245,7 +253,7 @@ def read_data(type: str, version: int, values: Any) -> Data:
 def read_model(model: type[D], what: str, values: dict[str, Any]) -> D:
     """Raises `BadEvent` with a sentence that names `what`, and each field that is wrong."""
     try:
-        return model.model_validate(values)
+        return cast("D", model.__pydantic_validator__.validate_python(values))  # as `model_validate`, but at once
     except ValidationError as error:
         wrong = [_reason(e) for e in error.errors()]
         raise BadEvent(f"{what}: {'; '.join(_sentence(*each) for each in wrong)}.", fields=wrong) from None

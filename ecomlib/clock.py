@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent import futures
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 
@@ -62,20 +64,50 @@ def wait(clock: Clock, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def within(seconds: float, action: Callable[[], object]) -> None:
-    """Call `action` in a thread of its own, and raise what it raises, or `TimeoutError` after so much real time.
+Job = Callable[[], object]
+LINGER = 1.0  # seconds for which a thread that has done its job stays for the next one: to begin one costs more
+_idle: list[SimpleQueue[Job]] = []  # of those threads, where each one waits for a job
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # a child has none of the threads
+
+
+def within(seconds: float, action: Job) -> None:
+    """Call `action` in another thread, and raise what it raises, or `TimeoutError` after so much real time.
 
     Nobody can stop it then: it goes on beside us, and may yet do what it was asked for.
     """
-    done: futures.Future[object] = futures.Future()
+    outcome = SimpleQueue[BaseException | None]()
+    try:
+        jobs = _idle.pop()
+    except IndexError:
+        jobs = SimpleQueue()
+        threading.Thread(target=_serve, args=(jobs,), name="within a limit", daemon=True).start()
+    jobs.put(partial(_do, action, outcome, jobs))
+    try:
+        error = outcome.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s: it may have happened, or may yet happen") from None
+    if error is not None:
+        raise error
 
-    def run() -> None:
+
+def _do(action: Job, outcome: SimpleQueue[BaseException | None], jobs: SimpleQueue[Job]) -> None:
+    error: BaseException | None = None
+    try:
+        action()
+    except BaseException as raised:
+        error = raised
+    _idle.append(jobs)  # first, so that whoever is told finds us idle
+    outcome.put(error)
+
+
+def _serve(jobs: SimpleQueue[Job]) -> None:
+    while True:
         try:
-            done.set_result(action())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="within a limit", daemon=True).start()
-    if not futures.wait([done], seconds).done:
-        raise TimeoutError(f"no answer within {seconds:g} s: it may have happened, or may yet happen")
-    done.result()
+            jobs.get(timeout=LINGER)()
+        except Empty:
+            try:
+                _idle.remove(jobs)
+            except ValueError:
+                continue  # somebody has just taken us, and the job is to come
+            return

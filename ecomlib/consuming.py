@@ -112,10 +112,14 @@ class QueueSubscription:
                 self._shared.here.handling = False
                 with self._changed:
                     self._running = False
+                    flushing = self._done is not None and self._done.channel is delivery.channel  # this one, too
                     if ended:
                         self._done = delivery
                     self._changed.notify_all()
-                self._shared.link.call(self._acknowledge if ended else partial(_give_back, delivery))
+                if not ended:
+                    self._shared.link.call(partial(_give_back, delivery))
+                elif not flushing:
+                    self._shared.link.call(self._acknowledge)
         except BaseException:  # of `on_attempt`: nobody serves the queue here any more, so others should
             self._running = False
             self.cancel()

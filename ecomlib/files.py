@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import IO
 
+import portalocker
 from portalocker.exceptions import LockException
 
 from ecomlib.errors import LogError
 
+if sys.platform == "win32":
 
-@contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """What the disk refuses becomes a `LogError` that names the place."""
-    try:
-        yield
-    except (OSError, LockException) as error:
-        raise LogError(f"{place} can't be read or written: {getattr(error, 'strerror', None) or error}.") from error
+    def lock(file: IO[bytes], *, wait: bool = True) -> None:
+        """As below; raises `LockException` where another one holds it."""
+        portalocker.lock(file, portalocker.LOCK_EX | (0 if wait else portalocker.LOCK_NB))
+
+    unlock = portalocker.unlock
+else:  # what portalocker calls at last: what it does before costs more than all else that an append does
+    import fcntl
+
+    def lock(file: IO[bytes], *, wait: bool = True) -> None:
+        """Until `unlock`, or until the file is closed. Without `wait`: `BlockingIOError` where another one holds it."""
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def unlock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+class disk_errors:  # lower-case, as contextlib names what is used like this
+    """What the disk refuses becomes a `LogError` that names the place. May be used again, by many threads at once."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError | LockException):
+            why = getattr(error, "strerror", None) or error
+            raise LogError(f"{self._place} can't be read or written: {why}.") from error
 
 
 def make_folder(folder: Path) -> None:
@@ -42,19 +70,24 @@ class LogFile:
     """Every method raises `OSError` where the disk does. What `append` wrote is safe once `sync` has returned."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._name = path, str(path)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+        opened = os.fstat(self._fd)
+        self._is = opened.st_ino, opened.st_dev
         for folder in (path.parent, path.parent.parent):
             self.sync_folder(folder)  # without this a new file's name may be forgotten, and its bytes with it
 
-    def replaced(self) -> bool:
-        """Whether another file stands where this one was opened. Raises `FileNotFoundError` where there is none."""
-        return not os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+    def size(self) -> int:
+        """Raises `LogError` where another file stands by now, and `FileNotFoundError` where there is none."""
+        found = os.stat(self._name)
+        if (found.st_ino, found.st_dev) != self._is:  # our bytes would be lost, or would damage what was moved away
+            raise LogError(f"{self.path} is another file than the one that was opened: open the log anew.")
+        return found.st_size
 
     def append(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:  # the system may take less than it was given
-            left = left[os.write(self._fd, left) :]
+        written = os.write(self._fd, data)
+        while written < len(data):  # the system may take less than it was given
+            written += os.write(self._fd, memoryview(data)[written:])
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
@@ -67,3 +100,43 @@ class LogFile:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+class Writer:
+    """A log file for one writer at a time, among all threads and processes: `with writer as (file, size)`.
+
+    A process that dies lets go of it. The first use opens the file, and one beside it for the lock.
+    """
+
+    def __init__(self, path: Path, files: Callable[[Path], LogFile]) -> None:
+        self._path, self._files = path, files
+        self._opened: tuple[LogFile, IO[bytes]] | None = None
+        self._threads = threading.Lock()
+
+    def __enter__(self) -> tuple[LogFile, int]:
+        self._threads.acquire()
+        try:
+            if self._opened is None:
+                self._opened = self._files(self._path), self._path.with_suffix(".lock").open("ab", buffering=0)
+            file, between_processes = self._opened
+            lock(between_processes)
+            try:
+                return file, file.size()
+            except BaseException:
+                unlock(between_processes)
+                raise
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            if self._opened:
+                unlock(self._opened[1])
+        finally:
+            self._threads.release()
+
+    def close(self) -> None:
+        for file in self._opened or ():
+            file.close()
+        self._opened = None

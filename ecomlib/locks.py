@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import IO, Self
 from weakref import WeakSet
 
-import portalocker
 from portalocker.exceptions import LockException
 
-from ecomlib.files import disk_errors
+from ecomlib.files import disk_errors, lock
 
 _held: WeakSet[FileLock] = WeakSet()
 
@@ -65,8 +64,8 @@ class FileLocks:
             while True:
                 file = path.open("ab")
                 try:
-                    portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-                except LockException:
+                    lock(file, wait=False)
+                except (LockException, BlockingIOError):
                     file.close()
                     return None
                 if _is_at(file, path):
@@ -75,8 +74,8 @@ class FileLocks:
 
 
 def _let_go_in_a_child() -> None:
-    for lock in list(_held):
-        lock.abandon()
+    for held in list(_held):
+        held.abandon()
 
 
 if hasattr(os, "register_at_fork"):

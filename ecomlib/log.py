@@ -58,11 +58,13 @@ class FileLog:
         """Each event to the partition that the CRC-32 of its key picks, as in Kafka's C client, librdkafka.
 
         Raises `LogError`; then no reader will see any event of that partition, and the text says which others have
-        theirs. Only where an fsync failed that `batch` shares can they still be read: others may stand behind them.
+        theirs. With `batch`, it may be what stopped those who append at that moment too.
         """
         partitions = self._partitions.get(topic) or self._open(topic, create=1)
-        many = len(partitions)
-        picked = [crc32(event.key.encode()) % many for event in events] if many > 1 else [0] * len(events)
+        if len(partitions) == 1:
+            first = partitions[0].append(events, self.durability)
+            return tuple([Position(topic, 0, first + n) for n in range(len(events))])
+        picked = [crc32(event.key.encode()) % len(partitions) for event in events]
         offsets: dict[int, Iterator[int]] = {}
         for number in sorted(set(picked)):
             mine = tuple(event for event, n in zip(events, picked, strict=True) if n == number)
@@ -85,9 +87,7 @@ class FileLog:
         Stops before a last line that is not whole, and changes nothing. Raises `LogError` for a topic that is not
         there, and `DamagedRecord` at a damaged place: all before it has been read, and `resume` says where to go on.
         """
-        found = self._partition(topic, partition)
-        for offset, event in found.read(start, end):
-            yield Record(Position(topic, partition, offset), event)
+        yield from self._partition(topic, partition).read(start, end)
 
     def end(self, topic: str, partition: int = 0) -> int:
         return self._partition(topic, partition).end()[1]

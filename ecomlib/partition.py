@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
-
-import portalocker
 
 from ecomlib.errors import BadEvent, DamagedRecord, LogError
 from ecomlib.events import Event
-from ecomlib.files import LogFile, disk_errors
-from ecomlib.ports import Durability
-from ecomlib.records import BEGINNING, Piece, encode, pieces, unfinished
+from ecomlib.files import LogFile, Writer, disk_errors
+from ecomlib.ports import Durability, Position, Record
+from ecomlib.records import BEGINNING, Piece, body_at, encode, pieces, unfinished
+from ecomlib.sharing import Shared
 
 BLOCK = 1 << 16  # bytes that are read at once where one record is looked for
 
@@ -24,81 +20,62 @@ class Partition:
 
     def __init__(self, path: Path, topic: str, number: int, files: Callable[[Path], LogFile]) -> None:
         self.path, self.topic, self.number = path, topic, number
-        self._files = files
-        self._opened: tuple[LogFile, IO[bytes]] | None = None  # the first append opens the file and its lock
-        self._writing = threading.Lock()
-        self._syncing = threading.Lock()
+        self._writer, self._errors = Writer(path, files), disk_errors(path)
+        self._shared = Shared(self._append)
         self._tail = 0, 0  # the file's size as this object saw it last, and the offset that comes there
         self._ended = 0, 0  # the same, for whoever only looks
-        self._synced = 0  # the size up to which all is safe
-        self._unsafe: tuple[int, int, OSError] | None = None  # from and up to which size an fsync failed, and how
 
     def append(self, events: tuple[Event, ...], durability: Durability) -> int:
         """Returns the offset of the first."""
-        with disk_errors(self.path), self._writing, self._only_writer() as file:
-            size, first = self._mend_tail(file)
-            lines = b"".join(encode(event, first + n) for n, event in enumerate(events))
+        if durability == "batch":
+            return self._shared(events)
+        return self._append([events], sync=durability == "each")[0]
+
+    def _append(self, groups: list[tuple[Event, ...]], *, sync: bool = True) -> list[int]:
+        """All or nothing. Returns the offset of the first in each group."""
+        with self._errors, self._writer as (file, size):
+            if size != self._tail[0]:
+                size = self._mend_tail(file, size)
+            offset = self._tail[1]
+            firsts: list[int] = []
+            lines: list[bytes] = []
+            for events in groups:
+                firsts.append(offset)
+                for event in events:
+                    lines.append(encode(event, offset))
+                    offset += 1
+            block = b"".join(lines)
             try:
-                file.append(lines)
-                if durability == "each":
+                file.append(block)
+                if sync:
                     file.sync()
             except BaseException as error:
                 file.truncate(size)  # half of it would be worse than nothing
                 if isinstance(error, OSError):
                     raise LogError(f"{self.path} can't be written: {error.strerror}. Nothing was appended.") from error
                 raise
-            self._tail = size + len(lines), first + len(events)
-        if durability == "batch":
-            self._sync_up_to(file, size + len(lines))
-        return first
+            self._tail = size + len(block), offset
+        return firsts
 
     def check(self) -> None:
         """Raises `LogError` where an append could not begin."""
-        with disk_errors(self.path), self._writing, self._only_writer():
+        with self._errors, self._writer:
             pass
 
-    def _sync_up_to(self, file: LogFile, size: int) -> None:
-        with self._syncing:
-            if self._synced < size and not (self._unsafe and size <= self._unsafe[1]):
-                up_to = self._tail[0]  # with our bytes those of all who wait behind us: they need no fsync of their own
-                try:
-                    file.sync()
-                    self._synced = up_to
-                except OSError as error:
-                    self._unsafe = self._synced, self._tail[0], error
-            if self._unsafe and self._unsafe[0] < size <= self._unsafe[1]:  # a second fsync would not bring them back
-                raise LogError(
-                    f"{self.path} can't be synced: {self._unsafe[2].strerror}. What was appended last may be lost."
-                ) from self._unsafe[2]
-
-    @contextmanager
-    def _only_writer(self) -> Iterator[LogFile]:
-        if self._opened is None:
-            self._opened = self._files(self.path), self.path.with_suffix(".lock").open("ab")
-        file, lock = self._opened
-        portalocker.lock(lock, portalocker.LOCK_EX)
-        try:
-            if file.replaced():  # its bytes would be lost, or would damage what was moved away
-                raise LogError(f"{self.path} is another file than the one that was opened: open the log anew.")
-            yield file
-        finally:
-            portalocker.unlock(lock)
-
-    def _mend_tail(self, file: LogFile) -> tuple[int, int]:
-        """Where to append. A last line that a dead writer left torn is cut off; one that only lacks its end gets it."""
-        if self._length() != self._tail[0]:
-            size, following = self.end()
-            if size < self._length():
-                file.truncate(size)
-            if size and self._bytes(size - 1, 1) != b"\n":
-                file.append(b"\n")
-                size += 1
-            self._tail = size, following
-        return self._tail
+    def _mend_tail(self, file: LogFile, length: int) -> int:
+        """Find where to append. A last line that a dead writer left torn is cut off; one that lacks its end gets it."""
+        size, following = self.end()
+        if size < length:
+            file.truncate(size)
+        if size and self._bytes(size - 1, 1) != b"\n":
+            file.append(b"\n")
+            size += 1
+        self._tail = size, following
+        return size
 
     def end(self) -> tuple[int, int]:
         """The file's size up to its last whole record or damaged line, and the offset that comes next."""
-        with disk_errors(self.path):
+        with self._errors:
             size, reach = self._length(), BLOCK
             tail = self._tail if size == self._tail[0] else self._ended
             while size != tail[0]:
@@ -126,14 +103,28 @@ class Partition:
         torn = base == whole == 0 and block.startswith(BEGINNING[: len(block)])  # the file's first record
         return (0, 0) if torn else None
 
-    def read(self, start: int, end: int | None) -> Iterator[tuple[int, Event]]:
+    def read(self, start: int, end: int | None) -> Iterator[Record]:
         if start < 0:
             raise LogError(f"Offsets count from 0: nothing can be read from {start}.")
-        with disk_errors(self.path):
-            yield from self._read(start, end)
+        with self._errors:
+            offset, position = self._near(start)
+            with self.path.open("rb") as file:
+                file.seek(position)
+                for line in file:
+                    if end is not None and offset >= end:
+                        return
+                    body = body_at(offset, line)
+                    if body is None:
+                        break
+                    if offset >= start:
+                        yield self._record(offset, body)
+                    offset, position = offset + 1, position + len(line)
+                else:
+                    return
+            yield from self._read_with_care(offset, position, start, end)
 
-    def _read(self, start: int, end: int | None) -> Iterator[tuple[int, Event]]:
-        expected, position = self._near(start)
+    def _read_with_care(self, expected: int, position: int, start: int, end: int | None) -> Iterator[Record]:
+        """From a line on that is not just the next record: it has no end yet, or was damaged, or is a copy."""
         damage: int | None = None  # where it began, once some was met
         for piece in self._pieces_from(position):
             if end is not None and expected >= end:
@@ -146,7 +137,7 @@ class Partition:
                 raise self._damaged(max(expected, start), piece.position if damage is None else damage, offset)
             damage, expected = None, offset + 1
             if offset >= start:
-                yield offset, self._event(piece)
+                yield self._record(offset, piece.body)
         if damage is not None and (resume := self.end()[1]) > start:
             raise self._damaged(max(expected, start), damage, resume)
 
@@ -164,12 +155,12 @@ class Partition:
 
     def _first_behind(self, position: int) -> Piece | None:
         block = self._bytes(position, BLOCK)
-        position += block.find(b"\n") + 1
-        for line in block[block.find(b"\n") + 1 :].split(b"\n")[:-1]:
-            for piece in pieces(line, position):
+        begin = block.find(b"\n") + 1
+        while (end := block.find(b"\n", begin)) >= 0:
+            for piece in pieces(block[begin:end], position + begin):
                 if piece.offset is not None:
                     return piece
-            position += len(line) + 1
+            begin = end + 1
         return None
 
     def _pieces_from(self, position: int) -> Iterator[Piece]:
@@ -182,11 +173,11 @@ class Partition:
                 yield from pieces(line, position)
                 position += len(line)
 
-    def _event(self, piece: Piece) -> Event:
+    def _record(self, offset: int, body: bytes) -> Record:
         try:
-            return Event.from_json(piece.body)
+            return Record(Position(self.topic, self.number, offset), Event.from_json(body))
         except BadEvent as error:
-            place = f"{self.path}, offset {piece.offset}"
+            place = f"{self.path}, offset {offset}"
             raise LogError(f"{place}: the record is whole, but {error} Read on from the offset after it.") from None
 
     def _damaged(self, offset: int, position: int, resume: int) -> DamagedRecord:
@@ -210,7 +201,4 @@ class Partition:
             return file.read(length)
 
     def close(self) -> None:
-        if self._opened:
-            for file in self._opened:
-                file.close()
-        self._opened = None
+        self._writer.close()

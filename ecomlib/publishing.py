@@ -7,9 +7,10 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from pika import BasicProperties
@@ -66,10 +67,11 @@ class Publisher:
             raise BrokerAway(
                 f"{WINDOW} messages were not confirmed within {patience:g} s. {self._link.trouble}".strip()
             )
-        message.confirmed.add_done_callback(lambda _: self._room.release())
         with self._lock:
+            first = not self._outbox
             self._outbox.append(message)
-        self._link.call(self._flush)
+        if first:  # what waits already will be sent, and this with it
+            self._link.call(self._flush)
         return message.confirmed
 
     def send_event(self, exchange: str, event: Event, takers: tuple[str, ...], patience: float) -> Future[Receipt]:
@@ -108,8 +110,10 @@ class Publisher:
         """Raises what the future raises, and `TooLate` after `patience` seconds. Who stops waits for no lost broker."""
         deadline = time.monotonic() + patience
         while (left := deadline - time.monotonic()) > 0 and (self._link.connected or not self.stopping):
-            if wait([confirmed], min(left, GLANCE)).done:
-                break
+            try:
+                return confirmed.result(min(left, GLANCE))
+            except TooLate:
+                pass  # look again
         return confirmed.result(0)
 
     # --- in the I/O thread --------------------------------------------------------------------------------
@@ -133,12 +137,17 @@ class Publisher:
         self._flush()
 
     def _flush(self) -> None:
-        while self._channel is not None and self._channel.is_open:
+        if self._channel is not None and self._channel.is_open:
+            self._channel.connection.together(self._send_all)
+
+    def _send_all(self) -> None:
+        while self._channel.is_open:
             with self._lock:
                 if not self._outbox:
                     return
                 message = self._outbox.popleft()
             if message.confirmed.cancelled():  # its sender has given it up
+                self._end(message, None)
                 continue
             self._unconfirmed[self._tag + 1] = message
             try:  # mandatory, always: so the confirm tells whether a queue took it
@@ -150,31 +159,37 @@ class Publisher:
                 if not self._channel.is_open:
                     raise  # it is sent again over the next connection
                 del self._unconfirmed[self._tag + 1]  # AMQP has no form for it, and that must not stop the others
-                if message.confirmed.set_running_or_notify_cancel():
-                    message.confirmed.set_exception(BrokerError(f"It can't be sent over AMQP: {named(error)}."))
+                self._end(message, BrokerError(f"It can't be sent over AMQP: {named(error)}."))
 
     def _note_return(self, channel: Any, method: Any, properties: BasicProperties, body: bytes) -> None:
         self._returned.add((method.exchange, method.routing_key, properties.message_id))
 
     def _confirm(self, frame: Any) -> None:
         method = frame.method
-        tags = (
-            [tag for tag in self._unconfirmed if tag <= method.delivery_tag]
-            if method.multiple
-            else [method.delivery_tag]
-        )
+        tags = [method.delivery_tag]
+        if method.multiple:  # all up to this one; they are in order
+            tags = list(takewhile(lambda tag: tag <= method.delivery_tag, self._unconfirmed))
         for message in filter(None, [self._unconfirmed.pop(tag, None) for tag in tags]):
             id = message.properties.message_id
             sent = (message.exchange, message.key, id)
             routed = sent not in self._returned
             self._returned.discard(sent)
-            if not message.confirmed.set_running_or_notify_cancel():
-                continue
             if isinstance(method, Basic.Nack):
                 said = f"RabbitMQ refused {id}: a queue that it goes to is full or in trouble. Publish it again later."
-                message.confirmed.set_exception(BusFull(said))
+                self._end(message, BusFull(said))
             else:
-                message.confirmed.set_result(message.result(routed))
+                self._end(message, message.result(routed))
+
+    def _end(self, message: Message, answer: Any) -> None:
+        """It is on its way no more. An exception for an answer is raised by whoever asks the future."""
+        self._room.release()
+        try:
+            if isinstance(answer, Exception):
+                message.confirmed.set_exception(answer)
+            else:
+                message.confirmed.set_result(answer)
+        except InvalidStateError:  # its sender has given it up
+            message.confirmed.set_running_or_notify_cancel()
 
     def _closed(self, channel: Any, reason: BaseException) -> None:
         """Where the broker closes a channel, something that was sent is to blame: to send it again would repeat it."""
@@ -185,8 +200,7 @@ class Publisher:
             return
         left, self._unconfirmed = list(self._unconfirmed.values()), {}
         for message in left:
-            if message.confirmed.set_running_or_notify_cancel():
-                id = message.properties.message_id
-                said = f"RabbitMQ broke off: {reason.reply_code} {reason.reply_text}. It may have {id} all the same."
-                message.confirmed.set_exception(BrokerError(said))
+            id = message.properties.message_id
+            said = f"RabbitMQ broke off: {reason.reply_code} {reason.reply_text}. It may have {id} all the same."
+            self._end(message, BrokerError(said))
         self.open(channel.connection)

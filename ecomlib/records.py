@@ -15,12 +15,20 @@ from ecomlib.events import Event
 
 TAIL = re.compile(rb',"offset":(\d{1,18}),"checksum":"([0-9a-f]{8})"\}')
 TAIL_LENGTH = 51  # of the longest
+CHECKSUM_LENGTH = len(',"checksum":"01234567"}\n')
 BEGINNING = b'{"specversion"'  # of every record
 
 
 def encode(event: Event, offset: int) -> bytes:
-    body = event.to_json().encode()[:-1] + b',"offset":%d' % offset
-    return body + b',"checksum":"%08x"}\n' % zlib.crc32(body)
+    body = f'{event.to_json()[:-1]},"offset":{offset}'.encode()
+    return b'%s,"checksum":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def body_at(offset: int, line: bytes) -> bytes | None:
+    """The event in a line that is the whole record with this offset and nothing else, as nearly every line is."""
+    body, _, tail = line.rpartition(b',"offset":')
+    checksum = zlib.crc32(line[:-CHECKSUM_LENGTH])
+    return body + b"}" if tail == b'%d,"checksum":"%08x"}\n' % (offset, checksum) else None
 
 
 class Piece(NamedTuple):

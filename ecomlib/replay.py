@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomlib.errors import BadInput, LogError
-from ecomlib.ports import Log, Projection
+from ecomlib.ports import Log, Projection, Record
 
 
 def replay(
@@ -39,12 +39,11 @@ def replay(
             f"The topic {topic!r} has {partitions} partitions, and a replay reads one: name it (partition=0), "
             "or read all of them with a consumer group."
         )
-    position = start
+    record: Record | None = None
     for record in log.read(topic, start, partition=partition or 0, end=end):
         if until is None or record.event.time <= until:
             projection.apply(record.event)
-        position = record.position.offset + 1
-    return position
+    return record.position.offset + 1 if record else start
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import re
 import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from ecomlib.catalogue import Data
@@ -35,6 +36,7 @@ class SagaRunner:
         self.saga, self.stories = saga, dict[str, Story]()
         self._log, self._locks, self._new_event, self._topic = log, locks, new_event, topic
         self._read: defaultdict[int, int] = defaultdict(int)  # by partition: the offset up to which the log is known
+        self._partitions = 0  # how many the topic has for good; 0 while it is not there
         self._telling = threading.RLock()
 
     def start(self, saga_id: str, request: Data) -> Story:
@@ -97,20 +99,21 @@ class SagaRunner:
         return lock
 
     def _run(self, story: Story) -> Story:
+        request: Data | None = None
         while move := next_move(self.saga, story):
             if isinstance(move, Say):
                 said = {"saga_id": story.id, "step": move.step, "reason": move.reason}
                 self._tell(self._new_event(move.type, {name: value for name, value in said.items() if value}))
             else:
-                self._attempt(story, move)
+                request = request or self.saga.request.model_validate(story.request.to_dict())
+                self._attempt(story, move, request)
         return story
 
-    def _attempt(self, story: Story, move: Try) -> None:
+    def _attempt(self, story: Story, move: Try, request: Data) -> None:
         step, kind, attempt, pause = move
         action = step.action if kind == "step" else step.compensation
         assert action is not None
         said = {"saga_id": story.id, "step": step.name, "attempt": attempt}
-        request = self.saga.request.model_validate(story.request.to_dict())
         wait(self._new_event.clock, pause)
         self._tell(self._new_event(f"{kind}.started", said))
         try:
@@ -130,17 +133,14 @@ class SagaRunner:
     def catch_up(self) -> None:
         """Read what has been written since the last time, by this runner or another."""
         with self._telling:
-            for partition in range(self._partitions()):
+            if not self._partitions:
+                with suppress(NotALog):  # nothing has been written yet
+                    self._partitions = self._log.topics().get(self._topic, 0)
+            for partition in range(self._partitions):
                 if self._read[partition] < self._log.end(self._topic, partition):
                     for record in self._log.read(self._topic, self._read[partition], partition=partition):
                         self._read[partition] = record.position.offset + 1
                         self._apply(record.event)
-
-    def _partitions(self) -> int:
-        try:
-            return self._log.topics().get(self._topic, 0)
-        except NotALog:  # nothing has been written yet
-            return 0
 
     def _apply(self, event: Event) -> None:
         if saga_id := getattr(event.data, "saga_id", None):  # the topic may hold other people's events too

@@ -3,6 +3,9 @@
 Each subscription has one queue and at most one delivery running, so its events stay in order. A subscription that
 can go on stands in the ready list; whoever is free takes the first. With worker threads or without any, this is the
 same code, so both make the same deliveries in the same order to each subscription.
+
+A delivery that goes well takes no lock, as long as its queue holds another. To take from a deque or to add to one is
+a single step for all threads, and whoever took a subscription from the ready list is the only one to serve it.
 """
 
 from __future__ import annotations
@@ -11,15 +14,23 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
+from math import inf
+from time import perf_counter
 
 from ecomlib.clock import Clock
-from ecomlib.errors import NotDrained, Permanent, WrongPlace, named
+from ecomlib.errors import Permanent, WrongPlace, named
 from ecomlib.events import Event
-from ecomlib.ports import Attempt, DeadLetter, Outcome
+from ecomlib.ports import DeadLetter, Outcome
 from ecomlib.subscriptions import Delivery, Item, Subscription
+from ecomlib.worker_threads import WorkerThreads
+
+LETTERS_KEPT = 10_000  # at least, however little else is kept
+
+Recorded = tuple[Event, str, int, Outcome, float, str | None]  # an `Attempt`, which takes five times as long to make
 
 
 class Scheduler:
@@ -27,61 +38,81 @@ class Scheduler:
 
     def __init__(self, clock: Clock, keep: int) -> None:
         self.clock = clock
-        self.lock = threading.Lock()
-        self.attempts: deque[Attempt] = deque(maxlen=keep)
-        self.dead: deque[tuple[DeadLetter, Subscription, Item]] = deque(maxlen=keep)
+        self.lock = threading.RLock()
+        self.attempts: deque[Recorded] = deque(maxlen=keep)
+        self.dead: deque[tuple[DeadLetter, Subscription, Item]] = deque(maxlen=max(keep, LETTERS_KEPT))
         self.dead_letter_subscriptions: list[Subscription] = []
-        self.open = 0  # deliveries that have not ended
+        self._recording = keep > 0
         self._ready: deque[Subscription] = deque()
+        self._busy: set[Subscription] = set()  # those that are ready or being served; changes under the lock only
         self._retries: list[tuple[datetime, int, Subscription, Delivery]] = []  # a heap: what is due first, first
         self._order = itertools.count()
-        self._running: set[Subscription] = set()
         self._work = threading.Condition(self.lock)  # for idle workers: something may be ready
         self._idle = 0
-        self._changed = threading.Condition(self.lock)  # for those who wait for the end, or for room in a queue
-        self._awaited: list[Callable[[], bool]] = []  # what they wait for
+        self._room = threading.Condition(self.lock)  # for publishers: a full queue has room
+        self._full: list[Subscription] = []  # whose room they wait for
+        self._end = threading.Condition(self.lock)  # for those who wait until every delivery has ended
         self._here = threading.local()
-        self._workers: list[threading.Thread] = []
-        self._stopping = False
+        self._workers = WorkerThreads(self._work_on)
 
-    def add(self, subscription: Subscription, item: Item, number: int = 1) -> None:
-        """Lock held. Put a delivery at the end of the subscription's queue."""
-        if not subscription.cancelled:
-            self.open += 1
-            subscription.queue.append((item, number, number - 1 + subscription.retry.attempts))
-            self._list(subscription)
+    def add(self, subscriptions: Iterable[Subscription], item: Item, before: int = 0) -> None:
+        """Put a delivery at the end of the queue of each. `before` is how many attempts it had in an earlier life."""
+        delivery = (item, before + 1, before)
+        for s in subscriptions:
+            s.queue.append(delivery)
+            if s not in self._busy:  # looked at after the append, so either this or `_let_go` sees what the other did
+                with self.lock:
+                    self._list(s)
 
     def _list(self, s: Subscription) -> None:
-        if s.queue and not (s.running or s.held or s.listed):
-            s.listed = True
+        """Lock held."""
+        if s.queue and not (s in self._busy or s.held):
+            self._busy.add(s)
             self._ready.append(s)
             if self._idle:
                 self._work.notify()
+
+    def _let_go(self, s: Subscription) -> None:
+        """Whoever serves it has nothing more to do for it."""
+        with self.lock:
+            self._busy.discard(s)
+            self._list(s)
+            if not self.open:
+                self._end.notify_all()
+
+    @property
+    def open(self) -> bool:
+        """Whether any delivery has not ended."""
+        return bool(self._busy or self._retries)
 
     def cancel(self, s: Subscription) -> int:
         """Drop what waits. Returns how much that was."""
         with self.lock:
             if s.cancelled:
                 return 0
-            s.cancelled = True
+            s.cancelled = s.held = True  # for good
             if s in self.dead_letter_subscriptions:
                 self.dead_letter_subscriptions.remove(s)
-            if s.listed:
-                self._ready.remove(s)
             kept = [entry for entry in self._retries if entry[2] is not s]
-            dropped = len(s.queue) + len(self._retries) - len(kept)
+            dropped = len(self._retries) - len(kept)
             heapify(kept)
             self._retries = kept
-            s.queue.clear()
-            self.open -= dropped
-            self._tell()
+            with suppress(IndexError):  # one by one: each is either counted here or taken by a worker at this moment
+                while True:
+                    s.queue.popleft()
+                    dropped += 1
+            with suppress(ValueError):  # if it is not there, it is being served, and let go by whoever does that
+                self._ready.remove(s)
+                self._busy.discard(s)
+            self._room.notify_all()
+            self._end.notify_all()
         return dropped
 
-    def _wake_retries(self) -> float | None:
+    def _wake_retries(self) -> float:
         """Lock held. Put what is due back into its queue. Returns the seconds until the next retry, if there is one."""
         if not self._retries:
-            return None
-        if not self._ready and not self._running:
+            return inf
+        if not self._busy:
             self.clock.advance_to(self._retries[0][0])  # all is idle, so a simulated clock may move on
         now, due = self.clock.now(), []
         while self._retries and self._retries[0][0] <= now:
@@ -91,111 +122,107 @@ class Scheduler:
         for s, _ in due:
             s.held = False
             self._list(s)
-        return (self._retries[0][0] - now).total_seconds() if self._retries else None
+        return (self._retries[0][0] - now).total_seconds() if self._retries else inf
 
-    def _take(self) -> tuple[Subscription, Delivery] | None:
-        """Lock held."""
-        if not self._ready:
-            return None
-        s = self._ready.popleft()
-        s.listed, s.running = False, True
-        self._running.add(s)
-        if self._retries and self._idle:
-            self._work.notify()  # this thread will be busy: another must watch for the next retry
-        delivery = s.queue.popleft()
-        self._tell()
-        return s, delivery
-
-    def attempt(self, s: Subscription, delivery: Delivery, *, in_worker: bool = False) -> None:
-        """Call the handler, then say what becomes of the delivery. Lock not held."""
-        reason: str | None = None
-        permanent = False
-        self._here.handling = True
-        began = time.perf_counter()
-        try:
-            s.handler(delivery[0])
-        except BaseException as error:
-            if not in_worker and not isinstance(error, Exception):
-                self._give_back(s, delivery)  # Ctrl+C stops whoever runs the bus; the delivery is not lost
-                raise
-            reason, permanent = named(error), isinstance(error, Permanent)
-        finally:
-            self._here.handling = False
-        self._end(s, delivery, time.perf_counter() - began, reason, permanent)
-
-    def _end(self, s: Subscription, delivery: Delivery, took: float, reason: str | None, permanent: bool) -> None:
-        item, number, last = delivery
-        event = item if isinstance(item, Event) else item.event
+    def _watch_retries(self) -> None:
         with self.lock:
-            s.running = False
-            self._running.discard(s)
-            outcome: Outcome = "handled"
-            if reason is not None:  # a cancelled subscription gets no retry: its dead letter says what was lost
-                outcome = "dead" if permanent or number >= last or s.cancelled else "failed"
-            s.counts[outcome] += 1
-            self.attempts.append(Attempt(event, s.name, number, outcome, took, reason))
-            if outcome == "failed":
-                due = self.clock.now() + timedelta(seconds=s.retry.wait(number - (last - s.retry.attempts)))
-                heappush(self._retries, (due, next(self._order), s, (item, number + 1, last)))
-                s.held = s.ordered
+            self._wake_retries()
+            if self._idle:
+                self._work.notify()  # this thread will be busy: another must watch for the next retry
+
+    def _serve(self, most: float = inf, deadline: float = inf, *, in_worker: bool = False) -> int:
+        """One delivery to whoever is first in the ready list, until that is empty. Returns the attempts made."""
+        ready, recording, made = self._ready, self._recording, 0
+        while ready and made < most:
+            if (in_worker and self._workers.stopping) or (deadline < inf and time.monotonic() >= deadline):
+                break
+            if self._retries:
+                self._watch_retries()
+            try:
+                s = ready.popleft()
+            except IndexError:  # another thread was quicker
+                break
+            try:
+                delivery = item, number, _ = s.queue.popleft()
+            except IndexError:  # it was cancelled at this moment
+                self._let_go(s)
+                continue
+            if s in self._full:
+                with self.lock:
+                    self._room.notify_all()
+            began = perf_counter() if recording else 0.0
+            try:
+                s.handler(item)
+            except BaseException as error:
+                if not in_worker and not isinstance(error, Exception):
+                    self._give_back(s, delivery)  # Ctrl+C stops whoever runs the bus; the delivery is not lost
+                    raise
+                self._fail(s, delivery, perf_counter() - began, error)
             else:
-                self.open -= 1
-            if outcome == "dead":
-                letter = DeadLetter(event, s.name, number, str(reason))
+                s.counts["handled"] += 1
+                if recording:
+                    took = perf_counter() - began
+                    event = item if isinstance(item, Event) else item.event
+                    self.attempts.append((event, s.name, number, "handled", took, None))
+            finally:
+                if s.queue and not s.held:
+                    ready.append(s)  # no worker needs to be told: this one takes the next from the list at once
+                else:
+                    self._let_go(s)
+            made += 1
+        return made
+
+    def _fail(self, s: Subscription, delivery: Delivery, took: float, error: BaseException) -> None:
+        item, number, before = delivery
+        event = item if isinstance(item, Event) else item.event
+        reason = named(error)
+        with self.lock:  # a cancelled subscription gets no retry: its dead letter says what was lost
+            dead = isinstance(error, Permanent) or number - before >= s.retry.attempts or s.cancelled
+            outcome: Outcome = "dead" if dead else "failed"
+            s.counts[outcome] += 1
+            self.attempts.append((event, s.name, number, outcome, took, reason))
+            if dead:
+                letter = DeadLetter(event, s.name, number, reason)
                 self.dead.append((letter, s, item))
                 if isinstance(item, Event):  # a handler of dead letters that fails must not feed itself
-                    for listener in self.dead_letter_subscriptions:
-                        self.add(listener, letter)
-            self._list(s)
-            self._tell()
+                    self.add(self.dead_letter_subscriptions, letter)
+            else:
+                due = self.clock.now() + timedelta(seconds=s.retry.wait(number - before))
+                heappush(self._retries, (due, next(self._order), s, (item, number + 1, before)))
+                s.held = s.ordered
 
     def _give_back(self, s: Subscription, delivery: Delivery) -> None:
         with self.lock:
-            s.running = False
-            self._running.discard(s)
-            if s.cancelled:
-                self.open -= 1
-            else:
+            if not s.cancelled:
                 s.queue.appendleft(delivery)
-                self._list(s)
-            self._tell()
 
-    def step(self, deadline: float | None = None) -> bool:
-        """One attempt in the calling thread; waits for a retry if that is all that is left. False: nothing to do."""
+    def run(self, most: float = inf, deadline: float = inf) -> int:
+        """Deliver in the calling thread, and wait for retries if they are all that is left. Returns the attempts."""
         self.refuse_inside_a_handler("Deliveries can't be run")
-        if self.has_workers:
+        if self.workers:
             raise WrongPlace("The worker threads deliver already: call drain() to wait for them.")
-        with self.lock:
-            due = self._wake_retries()
-            while not self._ready and due is not None and (deadline is None or time.monotonic() < deadline):
-                left = due if deadline is None else min(due, deadline - time.monotonic())
-                self._rest(max(left, 0))
-                due = self._wake_retries()
-            task = self._take()
-        if task is None:
-            return False
-        self.attempt(*task)
-        return True
+        self._here.handling = True
+        try:
+            made = self._serve(most, deadline)
+            while made < most and self._retries and time.monotonic() < deadline and self._rest(deadline):
+                made += self._serve(most - made, deadline)
+            return made
+        finally:
+            self._here.handling = False
+            if self._ready:  # it was not to deliver all: whoever waits for a retry may go on
+                with self.lock:
+                    self._work.notify()
 
     @property
     def workers(self) -> int:
-        return sum(worker.is_alive() for worker in self._workers)
-
-    @property
-    def has_workers(self) -> bool:
-        return self.workers > 0
+        return self._workers.alive
 
     def start(self, threads: int) -> None:
-        if self.has_workers:
+        if self.workers:
             raise WrongPlace("The worker threads run already.")
-        self._stopping = False
-        self._workers = []
         try:
-            for n in range(1, threads + 1):
-                worker = threading.Thread(target=self._serve, name=f"bus worker {n}", daemon=True)
-                worker.start()
-                self._workers.append(worker)
-        except RuntimeError:  # the machine has no more threads, or none at all
+            self._workers.start(threads)
+        except RuntimeError:
             self.stop(timeout=5)
             raise
 
@@ -203,55 +230,52 @@ class Scheduler:
         """Running deliveries end; those that wait stay in their queues. Raises `NotDrained` where one does not."""
         self.refuse_inside_a_handler("The bus can't be stopped")
         with self.lock:
-            self._stopping = True
+            self._workers.stopping = True
             self._work.notify_all()
-        deadline = time.monotonic() + timeout
-        for worker in self._workers:
-            worker.join(max(deadline - time.monotonic(), 0))
-        self._workers = [worker for worker in self._workers if worker.is_alive()]
-        if self._workers:
-            raise NotDrained(f"{len(self._workers)} handlers still run after {timeout:g} s.")
+        self._workers.join(timeout)
 
-    def _serve(self) -> None:
-        while True:
-            with self.lock:
-                while not self._stopping:
-                    due = self._wake_retries()
-                    task = self._take()
-                    if task is not None:
-                        break
-                    self._rest(due)
-                else:
-                    return
-            self.attempt(*task, in_worker=True)
+    def _work_on(self) -> None:
+        self._here.handling = True  # for good: whatever runs here that could ask is a handler
+        while not self._workers.stopping:
+            self._serve(in_worker=True)
+            self._rest(in_worker=True)
 
-    def _rest(self, seconds: float | None) -> None:
-        """Lock held. Wait until something may be ready."""
-        self._idle += 1
-        try:
-            self._work.wait(seconds)
-        finally:
-            self._idle -= 1
-
-    def _tell(self) -> None:
-        """Lock held. Wake those whose condition has come true."""
-        if self._awaited and any(holds() for holds in self._awaited):
-            self._changed.notify_all()
-
-    def wait_for(self, condition: Callable[[], bool], deadline: float) -> bool:
-        """Block until `condition` holds (it is asked under the lock) or `deadline` (of `time.monotonic`) is past."""
+    def _rest(self, deadline: float = inf, *, in_worker: bool = False) -> bool:
+        """Wait until something may be ready. False, at once: there is nothing to wait for."""
         with self.lock:
-            self._awaited.append(condition)
+            seconds = self._wake_retries()
+            if self._ready:
+                return True
+            if self._workers.stopping if in_worker else seconds == inf:
+                return False
+            if deadline < inf:
+                seconds = min(seconds, max(deadline - time.monotonic(), 0))
+            self._idle += 1
             try:
-                return self._changed.wait_for(condition, max(deadline - time.monotonic(), 0))
+                self._work.wait(seconds if seconds < inf else None)
             finally:
-                self._awaited.remove(condition)
+                self._idle -= 1
+        return True
+
+    def wait_for_room(self, s: Subscription, limit: int, deadline: float) -> bool:
+        """Block until fewer than `limit` deliveries wait there, or `deadline` (of `time.monotonic`) is past."""
+        with self.lock:
+            self._full.append(s)
+            try:
+                return self._room.wait_for(lambda: len(s.queue) < limit, max(deadline - time.monotonic(), 0))
+            finally:
+                self._full.remove(s)
+
+    def wait_for_end(self, deadline: float) -> bool:
+        """Block until every delivery has ended, or `deadline` is past."""
+        with self.lock:
+            return self._end.wait_for(lambda: not self.open, max(deadline - time.monotonic(), 0))
 
     def left(self) -> list[str]:
         """The subscriptions whose deliveries have not all ended, a cancelled one that still runs included."""
         with self.lock:
-            busy = {*self._running, *self._ready, *(entry[2] for entry in self._retries)}
-            return sorted(f"{s.name} (running)" if s.running else s.name for s in busy)
+            busy = {*self._busy, *(entry[2] for entry in self._retries)}
+            return sorted(s.name if s in self._ready or s not in self._busy else f"{s.name} (running)" for s in busy)
 
     @property
     def inside_a_handler(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pika import BasicProperties
@@ -107,8 +108,9 @@ class Serving:
         last = made + self.retry.attempts
         if said := delivery.header("last"):  # it comes back from a pause; or somebody else has written that
             last = min(max(said, made + 1), last)
-        with self.shared.changed:
-            self.shared.pausing.pop((self.queue, str(delivery.properties.message_id)), None)
+        if self.shared.pausing:
+            with self.shared.changed:
+                self.shared.pausing.pop((self.queue, str(delivery.properties.message_id)), None)
         try:
             item = self._read(delivery)
         except BadEvent as error:
@@ -208,6 +210,11 @@ def read_event(delivery: Delivery, patterns: tuple[str, ...]) -> Event:
     if len(delivery.body) > LARGEST:
         raise BadEvent(f"It has {len(delivery.body)} bytes: an event here has at most {LARGEST}.")
     event = Event.from_json(delivery.body)
-    if not any(matches(pattern, event.type) for pattern in patterns):
+    if not _wanted(patterns, event.type):
         raise BadEvent(f"{event.type} is not for this queue, which takes {', '.join(patterns)}: what is bound to it?")
     return event
+
+
+@lru_cache(maxsize=1_000)
+def _wanted(patterns: tuple[str, ...], type: str) -> bool:
+    return any(matches(pattern, type) for pattern in patterns)

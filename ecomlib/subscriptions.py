@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter, deque
+import itertools
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ecomlib.errors import AlreadySubscribed, NotSubscribed
 from ecomlib.events import Event
@@ -16,7 +17,7 @@ from ecomlib.ports import DeadLetter, Outcome, Retry
 ROUTES_KEPT = 1_000  # types whose subscriptions are remembered; a bus with endless types must not grow without end
 
 Item = Event | DeadLetter
-Delivery = tuple[Item, int, int]  # what is delivered, the number of its next attempt, and the last that it gets
+Delivery = tuple[Item, int, int]  # what, the number of its next attempt, and how many it had before it was redelivered
 
 
 class Subscription:
@@ -30,14 +31,14 @@ class Subscription:
         ordered: bool,
         retry: Retry,
         on_cancel: Callable[[Subscription], int],
+        number: int,
     ) -> None:
         self.name, self.patterns, self.handler, self.ordered, self.retry = name, patterns, handler, ordered, retry
+        self.number = number  # in the order in which they subscribed
         self._on_cancel = on_cancel
-        self.counts: Counter[Outcome] = Counter()  # attempts by outcome, from the first one on
+        self.counts: dict[Outcome, int] = {"handled": 0, "failed": 0, "dead": 0}  # of all attempts
         self.queue: deque[Delivery] = deque()
-        self.running = False
-        self.held = False  # a failed delivery waits for its retry, and the later ones behind it
-        self.listed = False  # it stands in the ready list
+        self.held = False  # nothing begins: a failed delivery waits for its retry, or it was cancelled
         self.cancelled = False
 
     def cancel(self) -> int:
@@ -54,13 +55,34 @@ class Subscription:
         self.cancel()
 
 
+class Route(NamedTuple):
+    """Who gets the events of a type, in the order in which they subscribed."""
+
+    subscriptions: tuple[Subscription, ...]
+    names: tuple[str, ...]
+
+
+class Routes(dict[str, Route]):
+    """By type; those that were found are remembered."""
+
+    def __init__(self, find: Callable[[str], Route]) -> None:
+        self._find = find
+
+    def __missing__(self, type: str) -> Route:
+        if len(self) >= ROUTES_KEPT:
+            self.clear()
+        route = self[type] = self._find(type)
+        return route
+
+
 class Registry:
     """Not safe by itself: the bus holds its lock around every call."""
 
     def __init__(self, on_cancel: Callable[[Subscription], int]) -> None:
         self._on_cancel = on_cancel
+        self._numbers = itertools.count()
         self.by_name: dict[str, Subscription] = {}
-        self.routes: dict[str, tuple[Subscription, ...]] = {}
+        self.routes = Routes(self._route)
         self._index: PatternIndex[Subscription] = PatternIndex()
 
     def make(
@@ -80,10 +102,13 @@ class Registry:
             own = name_of(handler)
             numbered = (f"{own}-{k}" for k in range(2, len(self.by_name) + 3))
             name = own if own not in self.by_name else next(n for n in numbered if n not in self.by_name)
-        subscription = Subscription(name, tuple(dict.fromkeys(patterns)), handler, ordered, retry, self._on_cancel)
-        self.by_name[name] = subscription
-        self._reindex()
-        return subscription
+        patterns = tuple(dict.fromkeys(patterns))
+        made = Subscription(name, patterns, handler, ordered, retry, self._on_cancel, next(self._numbers))
+        self.by_name[name] = made
+        for pattern in patterns:
+            self._index.add(pattern, made)
+        self.routes.clear()
+        return made
 
     def remove(self, subscription: Subscription) -> None:
         if self.by_name.get(subscription.name) is subscription:  # the name may have passed on to another
@@ -106,15 +131,10 @@ class Registry:
         self._reindex()
         return [s for s in meant if not s.patterns]
 
-    def route(self, type: str) -> tuple[Subscription, ...]:
-        """Each subscription once, however many of its patterns match, in the order in which they subscribed."""
-        route = self.routes.get(type)
-        if route is None:
-            matched = {s.name for s in self._index.match(type)}
-            if len(self.routes) >= ROUTES_KEPT:
-                self.routes.clear()
-            route = self.routes[type] = tuple(s for name, s in self.by_name.items() if name in matched)
-        return route
+    def _route(self, type: str) -> Route:
+        """Each subscription once, however many of its patterns match."""
+        reached = sorted(set(self._index.match(type)), key=lambda s: s.number)
+        return Route(tuple(reached), tuple([s.name for s in reached]))
 
     def listing(self) -> dict[str, dict[str, list[str]]]:
         found: dict[str, dict[str, list[str]]] = {"exact": {}, "wildcard": {}}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
+from pydantic_core import to_json
 
 from ecomlib.errors import BadInput, BusFull, KeyReused, LogError
 from ecomlib.events import Event
+from ecomlib.ports import Receipt
 from ecomlib.shop import TOPIC, Shop
 from ecomlib.web.inbox import Inbox
 from ecomlib.web.limits import RateLimit, read_body
@@ -20,9 +22,11 @@ from ecomlib.web.owed import TOLD, Owed
 from ecomlib.web.problems import SOON, Problem
 from ecomlib.web.reports import Report, mode_of, read_report
 from ecomlib.web.signatures import WINDOW, UsedSignatures, Verifier
+from ecomlib.web.together import Together
 
 log = logging.getLogger(__name__)
-ACCEPTING, WAITING = 40, 400  # reports that are written at once, in threads of their own, and that may wait for that
+Accepted = tuple[Event, bool]
+WAITING = 400  # reports that may wait for the log at once
 SHORTEST = 16  # characters of a secret, or of a token
 
 
@@ -67,7 +71,7 @@ class Webhook:
         self._verifier = Verifier(rules.secrets, shop.clock, rules.window)
         self._used = UsedSignatures(shop.clock, rules.window)
         shop.log.create(TOPIC, partitions=1)  # offsets tell events apart in one partition only
-        self._accepting = CapacityLimiter(ACCEPTING)
+        self._accepting = Together(self.accept_all)
         self._trouble = ""
         self.following = 0  # the offset behind what was read
         for (_, _, offset), event in shop.log.read(TOPIC):
@@ -77,35 +81,69 @@ class Webhook:
             shop.analytics.apply(event)  # knows nearly all of them: others may have appended since the shop was opened
             self.following = offset + 1
 
-    async def receive(self, request: Request) -> JSONResponse:
+    async def receive(self, request: Request) -> Response:
         """Everything that can be refused is refused before anything happens."""
         self._limit.take(request.client.host if request.client else "")  # 429
-        mode_of(request.headers)  # 415
+        mode = mode_of(request.headers)  # 415
         body = await read_body(request, self.rules.size)  # 413
         signed = self._verifier.check(body, request.headers)  # 401
-        report = read_report(request.headers, body, self.shop.new_event, signed)  # 400, 422
-        if self._accepting.statistics().tasks_waiting >= WAITING:  # the disk is slow, or the bus
+        report = read_report(request.headers, body, self.shop.new_event, signed, mode)  # 400, 422
+        if self._accepting.open >= WAITING:  # the disk is slow, or the bus
             raise Problem(503, "Too many reports wait to be taken: send it again soon.", headers=SOON)
-        event, again = await to_thread.run_sync(self.accept, report, limiter=self._accepting)  # 401, 409, 503
-        return JSONResponse(answer(event), 202, {"Idempotent-Replayed": "true"} if again else None)
+        event, again = await self._accepting(report)  # 401, 409, 503
+        repeated = {"Idempotent-Replayed": "true"} if again else None
+        return Response(to_json(answer(event)), 202, repeated, "application/json")
 
-    def accept(self, report: Report) -> tuple[Event, bool]:
+    def accept(self, report: Report) -> Accepted:
         """Returns once the event is safe: the first one of this delivery, and whether it had been taken before.
 
         Blocks while the log is written, so it does not belong on the event loop. Raises `Problem`, without effect; only
         where an fsync failed the event may stand in the log all the same.
         """
-        claimed = report.signed if report.key is None else None  # with a key, a repetition has no second effect
-        if claimed is not None:
-            self._used.claim(claimed)
+        (found,) = self.accept_all([report])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def accept_all(self, reports: Sequence[Report]) -> list[Accepted | Exception]:
+        """As `accept` for each of them. Those that are surely new are written to the log together."""
+        found: dict[int, Accepted | Exception] = {}
+        new = [n for n, report in enumerate(reports) if self.inbox.claim(report.key)]
+        found.update((n, copied) for n in new if (copied := self._copied(reports[n])))
+        new = [n for n in new if n not in found]
+        found.update(zip(new, self._publish([reports[n] for n in new]), strict=True))
+        return [found[n] if n in found else self._again(report) for n, report in enumerate(reports)]
+
+    def _publish(self, reports: Sequence[Report]) -> list[Accepted | Exception]:
+        if not reports:
+            return []
+        receipts: Sequence[Receipt | Exception]
         try:
-            event, again = self.inbox.once(report.key, report.requesthash, lambda: self.shop.bus.publish(report.event))
+            receipts = self.shop.bus.publish_all(report.event for report in reports)
             self._trouble = ""
-            return event, again
         except Exception as error:
-            if claimed is not None:
-                self._used.release(claimed)
-            raise self._problem(error) from error
+            receipts = [error] * len(reports)
+        for report, receipt in zip(reports, receipts, strict=True):
+            taken = None if isinstance(receipt, Exception) else receipt
+            self.inbox.settle(report.key, taken)
+            if taken is None and report.key is None and report.signed is not None:
+                self._used.release(report.signed)
+        return [self._problem(r) if isinstance(r, Exception) else (r.event, False) for r in receipts]
+
+    def _copied(self, report: Report) -> Problem | None:
+        """Why it is not taken, where its signature was used already. With a key, a repetition has no second effect."""
+        if report.key is None and report.signed is not None:
+            try:
+                self._used.claim(report.signed)
+            except Problem as problem:
+                return problem
+        return None
+
+    def _again(self, report: Report) -> Accepted | Exception:
+        try:
+            return self.inbox.once(report.key, report.requesthash, lambda: self.shop.bus.publish(report.event))
+        except Exception as error:
+            return self._problem(error)
 
     def _problem(self, error: Exception) -> Exception:
         """What the shop could not do, in the words of HTTP. What only concerns us stands in our own log."""

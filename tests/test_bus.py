@@ -829,6 +829,62 @@ def test_as_many_attempts_are_kept_as_was_asked_for_and_all_are_counted(clock: S
     assert subscription.counts == {"failed": 3, "dead": 1, "handled": 2}
 
 
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_bus_that_keeps_nothing_retries_and_counts_and_loses_no_dead_letter(
+    clock: SimulatedClock, threads: int
+) -> None:
+    bus = EventBus(keep=0, clock=clock, threads=threads)
+    handler = Failing(4)
+    subscription = bus.subscribe("#", handler=handler)
+    for n in range(3):
+        bus.publish(created(n))
+    with bus:
+        bus.drain(LIMIT)
+        assert (bus.attempts, bus.history) == ((), ())
+        assert subscription.counts == {"failed": 3, "dead": 1, "handled": 2}
+        (letter,) = bus.dead_letters
+        bus.redeliver(letter)
+        bus.drain(LIMIT)
+    assert numbers(handler.calls) == [0, 0, 0, 1, 1, 2, 0]
+    assert bus.dead_letters == ()
+
+
+def test_however_little_is_kept_of_the_rest_all_dead_letters_are_there(clock: SimulatedClock) -> None:
+    bus = EventBus(keep=1, clock=clock, retry=ONCE)
+    bus.subscribe("#", handler=Failing(FOREVER))
+    for n in range(100):
+        bus.publish(created(n))
+    bus.run_until_idle()
+    assert numbers([letter.event for letter in bus.dead_letters]) == list(range(100))
+
+
+def test_the_record_names_the_event_of_a_dead_letter_that_was_handled(bus: EventBus, recorder: list[Any]) -> None:
+    bus.subscribe("#", handler=Failing(FOREVER), name="printer", retry=ONCE)
+    bus.subscribe_dead_letters(handler=recorder.append, name="undertaker")
+    event = created()
+    bus.publish(event)
+    bus.run_until_idle()
+    assert [(a.event, a.subscription, a.outcome) for a in bus.attempts] == [
+        (event, "printer", "dead"),
+        (event, "undertaker", "handled"),
+    ]
+
+
+def test_what_a_cancel_drops_and_what_was_handled_make_up_all_that_was_published() -> None:
+    """A worker takes deliveries from the queue while it is cleared: each is handled or counted as dropped."""
+    for _ in range(50):
+        bus = EventBus(threads=2)
+        handled = list[Event]()
+        subscription = bus.subscribe("#", handler=handled.append)
+        with bus:
+            for n in range(200):
+                bus.publish(created(n))
+            dropped = subscription.cancel()
+            bus.drain(LIMIT)
+        assert len(handled) + dropped == 200
+        assert numbers(handled) == list(range(len(handled)))
+
+
 @pytest.fixture
 def logged(file_log: FileLog, clock: SimulatedClock) -> EventBus:
     """A bus whose log holds ten orders, made and shipped."""
@@ -901,7 +957,7 @@ def test_a_bus_without_a_log_says_that_it_cant_replay(bus: EventBus) -> None:
         bus.replay("totals")
 
 
-@pytest.mark.parametrize("wrong", [{"threads": -1}, {"limit": 0}, {"keep": 0}])
+@pytest.mark.parametrize("wrong", [{"threads": -1}, {"limit": 0}, {"keep": -1}])
 def test_a_bus_of_nothing_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(BadInput, match="at least"):
         EventBus(**wrong)  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ecomlib.clock
 from ecomlib.clock import SimulatedClock, SystemClock, wait, within
 
 times = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
@@ -84,3 +87,48 @@ def test_what_takes_longer_is_left_behind_and_goes_on() -> None:
         within(0.01, slow)
     go_on.set()
     assert gone_on.wait(20)
+
+
+def test_a_thread_that_has_done_its_job_gets_the_next_one_and_one_that_is_late_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ecomlib.clock, "LINGER", 20.0)
+    go_on = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def noted() -> None:
+        threads.append(threading.current_thread())
+
+    within(20, noted)
+    with pytest.raises(TimeoutError):
+        within(0.01, lambda: go_on.wait(20))
+    within(20, noted)
+    within(20, noted)
+    go_on.set()
+    assert threads[1] is threads[2]
+    assert threading.current_thread() not in threads
+
+
+def test_threads_that_have_nothing_to_do_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ecomlib.clock, "LINGER", 0.01)
+    threads: list[threading.Thread] = []
+    for _ in range(3):
+        within(20, lambda: threads.append(threading.current_thread()))
+        threads[-1].join(20)
+        assert not threads[-1].is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here: use Linux or macOS")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """In a process of its own, for this one has threads."""
+    program = (
+        "import os\n"
+        "from ecomlib.clock import within\n"
+        "within(5, lambda: None)\n"
+        "if os.fork() == 0:\n"
+        "    within(5, lambda: print('done', flush=True))\n"
+        "else:\n"
+        "    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr

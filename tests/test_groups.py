@@ -490,7 +490,7 @@ def test_an_idle_poll_does_not_read_the_partitions_again(log: FileLog, monkeypat
     consumer.poll()
     read: list[object] = []
     monkeypatch.setattr(Partition, "_bytes", lambda *asked: read.append(asked))
-    monkeypatch.setattr(Partition, "_pieces_from", lambda *asked: read.append(asked))
+    monkeypatch.setattr(Partition, "read", lambda *asked: read.append(asked))
     assert consumer.poll() == []
     assert read == []
 

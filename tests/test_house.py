@@ -23,6 +23,7 @@ FLOORS: tuple[set[str], ...] = (
     {
         "errors",
         "events",
+        "envelope",
         "ids",
         "factory",
         "catalogue",
@@ -37,9 +38,11 @@ FLOORS: tuple[set[str], ...] = (
     {
         "subscriptions",
         "scheduler",
+        "worker_threads",
         "bus",
         "files",
         "records",
+        "sharing",
         "partition",
         "log",
         "locks",
@@ -52,6 +55,7 @@ FLOORS: tuple[set[str], ...] = (
         "replay",
         "topology",
         "amqp",
+        "sending",
         "publishing",
         "dead_letters",
         "serving",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from base64 import b64decode
@@ -14,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from PIL import Image
 
 from ecomlib.clock import SimulatedClock
 from ecomlib.factory import EventFactory
@@ -146,10 +149,14 @@ def test_attempts_are_told_apart_by_colour_hatch_and_words() -> None:
     frame = charts.attempts_frame(desk.attempts_by_service())
     assert frame.loc["email"].to_dict() == {"handled": 1, "failed": 2, "dead": 1}
     figure = charts.attempts(frame)
-    bars = figure.axes[0].patches
-    widths = [bar.get_width() for bar in bars]  # type: ignore[attr-defined]
-    assert widths == [n for outcome in frame for n in frame[outcome]]
-    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == 3
+    bars = [artist for artist in figure.artists if isinstance(artist, Rectangle)]
+    bars, legend = bars[: frame.size], bars[frame.size :]
+    assert [bar.get_width() for bar in bars] == [n for counts in frame.values for n in counts]
+    assert all(bar.get_visible() == (bar.get_width() > 0) for bar in bars)
+    assert [bar.get_x() for bar in bars[:3]] == [0, 1, 3], "each begins where the one before ends"
+    looks = [(bar.get_facecolor(), bar.get_hatch()) for bar in legend]
+    assert [(bar.get_facecolor(), bar.get_hatch()) for bar in bars] == looks * len(frame)
+    assert len(set(looks)) == 3
     assert "1 ✓  2 ✗↻  1 ✗" in words(figure)
     assert {"✓ handled", "✗↻ retried", "✗ dead letter"} <= set(words(figure))
     assert charts.alt(figure).startswith("Attempts by service: email 1 handled, 2 failed and tried again, 1 dead; sms")
@@ -225,10 +232,23 @@ def test_the_same_numbers_make_the_same_bytes(frames: dict[str, pd.DataFrame]) -
         assert b"Creation" not in data
 
 
+def test_a_picture_is_what_matplotlib_itself_would_save(frames: dict[str, pd.DataFrame]) -> None:
+    for name, figure in every_chart(frames, charts.NORMAL).items():
+        data = io.BytesIO()
+        with figures.settings():
+            figure.savefig(data)
+        ours, its = (Image.open(one) for one in (io.BytesIO(charts.png(figure)), data))
+        assert ours.info["dpi"] == its.info["dpi"]
+        assert np.array_equal(np.asarray(ours), np.asarray(its.convert("RGB"))), name
+
+
 def test_a_readers_own_matplotlib_settings_change_no_byte(frames: dict[str, pd.DataFrame]) -> None:
     data = charts.png(charts.orders_by_hour(frames["hours"]))
+    attempts = charts.png(charts.attempts(charts.attempts_frame(Desk().attempts_by_service())))
     with matplotlib.rc_context({"font.family": ["monospace"], "savefig.dpi": 10, "axes.facecolor": "red"}):
         assert charts.png(charts.orders_by_hour(frames["hours"])) == data
+        assert charts.png(charts.attempts(charts.attempts_frame(Desk().attempts_by_service()))) == attempts
+        assert matplotlib.rcParams["font.family"] == ["monospace"], "and they stay the reader's"
 
 
 def test_no_chart_touches_pyplot() -> None:

@@ -30,6 +30,7 @@ from fastapi import FastAPI, Request
 from ecomlib import live
 from ecomlib.events import Event
 from ecomlib.log import FileLog
+from ecomlib.ports import Record
 from ecomlib.services.analytics import Analytics
 from ecomlib.shop import TOPIC, Shop, replayed
 from ecomlib.web import problems
@@ -261,10 +262,39 @@ def test_a_reader_that_is_further_back_than_the_ring_reads_from_the_log(log: Fil
             assert ids(islice(found, 20)) == [*range(3000, 3020)]
 
 
+class Listener:
+    """Makes a feed believe that somebody reads."""
+
+    def hurry(self) -> None:
+        pass
+
+
+def test_where_nobody_listens_no_event_is_read_and_who_comes_has_all(log: FileLog, monkeypatch: Any) -> None:
+    read = log.read
+    starts: list[int] = []
+
+    def counted(topic: str, start: int = 0, **more: Any) -> Iterator[Record]:
+        starts.append(start)
+        return read(topic, start, **more)
+
+    monkeypatch.setattr(log, "read", counted)
+    with Server(log) as server:
+        wait_until(lambda: server.feed.log_end == 0)
+        log.append(TOPIC, *happened(0, 20))
+        wait_until(lambda: server.feed.log_end == 20)
+        assert starts == []
+        with server.reading("?last=5") as found:
+            assert ids(islice(found, 5)) == [*range(15, 20)]
+            log.append(TOPIC, *happened(20, 3))
+            assert ids(islice(found, 3)) == [20, 21, 22]
+        assert min(starts) >= 15
+
+
 @pytest.mark.parametrize(("keep", "limit"), [(100, 3), (10_000, 10)])
 def test_the_feed_keeps_no_more_than_its_ring(keep: int, limit: int, log: FileLog) -> None:
     async def follow_all() -> float:
         feed = Feed(log, TOPIC, keep=keep)
+        feed.join(Listener())
         await feed.look()
         tracemalloc.start()
         for first in range(0, 3000, 100):  # 30 MB

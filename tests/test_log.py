@@ -468,26 +468,28 @@ def run_at_once(count: int, work: Any) -> None:
 
 
 def test_in_batch_those_who_append_at_once_share_an_fsync(tmp_path: Path) -> None:
-    """The first fsync lasts until everybody has written; the others then need one between them."""
-    disk, path = One(FailingFile), tmp_path / "log" / "shop" / "0.log"
+    """The first fsync lasts until all the others wait; they then need one between them."""
+    disk = One(FailingFile)
     log = FileLog(tmp_path / "log", durability="batch", files=disk)
     log.append("shop", brewed(0))
     file = disk.file
     assert isinstance(file, FailingFile)
     file.syncs, file.wait_for = 0, threading.Event()
-
-    def work(name: int) -> None:
-        log.append("shop", brewed(name))
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    threads = [threading.Thread(target=lambda n=n: log.append("shop", brewed(n))) for n in range(8)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: path.read_bytes().count(b"\n") == 9)
+    wait_until(lambda: file.syncs == 1 and waiting(log) == 7)
     file.wait_for.set()
     for thread in threads:
         thread.join(LIMIT)
-    assert file.syncs in (1, 2)
+    assert file.syncs == 2
     assert log.end("shop") == 9
+    assert sorted(event.data.number for event in events_in(log, 1)) == list(range(8))
+
+
+def waiting(log: FileLog) -> int:
+    """How many threads wait for a shared fsync."""
+    return len(log._partitions["shop"][0]._shared._waiting)
 
 
 def wait_until(condition: Any) -> None:
@@ -558,14 +560,16 @@ def test_an_fsync_that_fails_is_an_error_and_nothing_was_appended(tmp_path: Path
     assert [event.data.number for event in events_in(log)] == [0, 2]
 
 
-def test_a_shared_fsync_that_fails_fails_for_everybody_who_had_written_until_then(tmp_path: Path) -> None:
+def test_a_shared_fsync_that_fails_fails_for_all_whom_it_was_to_serve_and_nothing_of_theirs_was_appended(
+    tmp_path: Path,
+) -> None:
     """A second fsync would succeed and prove nothing: the system has given up the bytes that it could not write."""
     disk, path = One(FailingFile), tmp_path / "log" / "shop" / "0.log"
     log = FileLog(tmp_path / "log", durability="batch", files=disk)
     log.append("shop", brewed(0))
     file = disk.file
     assert isinstance(file, FailingFile)
-    file.failures, file.wait_for = 1, threading.Event()
+    file.syncs, file.wait_for = 0, threading.Event()
     failed: list[str] = []
 
     def work(name: int) -> None:
@@ -574,15 +578,19 @@ def test_a_shared_fsync_that_fails_fails_for_everybody_who_had_written_until_the
         except LogError as error:
             failed.append(str(error))
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
-    for thread in threads:
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 5)]
+    threads[0].start()
+    wait_until(lambda: file.syncs == 1)
+    for thread in threads[1:]:
         thread.start()
-    wait_until(lambda: path.read_bytes().count(b"\n") == 4)
+    wait_until(lambda: waiting(log) == 3)
+    file.failing.add(2)
     file.wait_for.set()
     for thread in threads:
         thread.join(LIMIT)
-    assert failed == [f"{path} can't be synced: Input/output error. What was appended last may be lost."] * 3
-    assert log.append("shop", brewed(5))[0].offset == 4  # what comes later is safe again
+    assert failed == [f"{path} can't be written: Input/output error. Nothing was appended."] * 3
+    assert log.append("shop", brewed(5))[0].offset == 2  # what comes later is safe again
+    assert [event.data.number for event in events_in(log)] == [0, 1, 5]
 
 
 # --- several processes ------------------------------------------------------------------------------------

@@ -32,24 +32,34 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = {"linux": "posix", "darwin": "posix", "win32": "nt"}
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+# What each lock pins beyond the project's own dependencies: extras of pyproject.toml.
+LOCKS = {
+    "requirements.lock": ("install",),
+    "tests/requirements.lock": ("install", "dev"),
+    "benchmarks/requirements.lock": ("bench", "arrow"),
+}
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is missing: apt-get install make")
 
 
-def locked() -> list[tuple[Requirement, int]]:
+def text_of(lock: str) -> str:
+    return (ROOT / lock).read_text(encoding="utf-8")
+
+
+def locked(lock: str) -> list[tuple[Requirement, int]]:
     """What the lock pins, and how many hashes each pin has."""
-    pins = re.findall(r"^([a-z0-9].*?) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)*)", LOCK, re.MULTILINE)
+    entry = r"^([a-z0-9].*?) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)*)"
+    pins = re.findall(entry, text_of(lock), re.MULTILINE)
     return [(Requirement(pin), hashes.count("--hash")) for pin, hashes in pins]
 
 
-def locked_on(python: str, system: str) -> dict[str, str]:
+def locked_on(lock: str, python: str, system: str) -> dict[str, str]:
     """Name and version of all that the lock installs there."""
     where = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": system}
     where |= {"os_name": SYSTEMS[system], "platform_python_implementation": "CPython"}
     return {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
-        for pin, _ in locked()
+        for pin, _ in locked(lock)
         if pin.marker is None or pin.marker.evaluate(where)
     }
 
@@ -67,22 +77,40 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_lock_pins_every_dependency_within_its_range(python: str, system: str) -> None:
-    pins = locked_on(python, system)
-    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-    for dependency in map(Requirement, asked):
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_every_dependency_within_its_range(lock: str, python: str, system: str) -> None:
+    pins = locked_on(lock, python, system)
+    extras = [PROJECT["optional-dependencies"][extra] for extra in LOCKS[lock]]
+    for dependency in map(Requirement, sum(extras, PROJECT["dependencies"])):
         name = canonicalize_name(dependency.name)
-        assert name in pins, f"{name} is not in requirements.lock: make lock"
+        if name == PROJECT["name"]:  # an extra of our own, which is in the list
+            continue
+        assert name in pins, f"{name} is not in {lock}: make lock"
         assert pins[name] in dependency.specifier, f"{name} {pins[name]} is outside {dependency}: make lock"
 
 
-def test_every_pin_of_the_lock_has_a_hash_and_names_no_host() -> None:
-    pins = locked()
-    assert len(pins) == len(re.findall(r"^[a-z0-9]", LOCK, re.MULTILINE)) > 50
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_of_a_lock_has_a_hash_and_names_no_host(lock: str) -> None:
+    pins, text = locked(lock), text_of(lock)
+    assert len(pins) == len(re.findall(r"^[a-z0-9]", text, re.MULTILINE)) > 50
     assert all(hashes for _, hashes in pins)
     assert all(str(pin.specifier).startswith("==") for pin, _ in pins)
-    assert "://" not in LOCK
-    assert "--find-links" not in LOCK
+    assert "://" not in text
+    assert "--find-links" not in text
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_no_lock_changes_a_version_of_another(python: str, system: str) -> None:
+    first, *others = (locked_on(lock, python, system) for lock in LOCKS)
+    for pins in others:
+        assert {name: pins[name] for name in pins.keys() & first.keys()}.items() <= first.items()
+        first |= pins
+
+
+def test_what_a_learner_waits_for_has_neither_the_tools_nor_the_peers() -> None:
+    pins = locked_on("requirements.lock", PYTHONS[0], "linux")
+    assert not {"mypy", "playwright", "pytest", "polars", "duckdb", "pyarrow"} & pins.keys()
 
 
 def test_conda_installs_what_the_lock_pins_on_a_python_that_the_project_supports() -> None:
@@ -90,7 +118,7 @@ def test_conda_installs_what_the_lock_pins_on_a_python_that_the_project_supports
     python, pip, packages = dependencies
     assert python.removeprefix("python=") in PYTHONS
     assert pip == "pip"
-    assert packages == {"pip": ["-r requirements.lock"]}
+    assert packages == {"pip": ["-r tests/requirements.lock"]}
 
 
 def test_the_readme_gives_the_same_commands_for_conda_as_the_file_itself() -> None:
@@ -157,7 +185,7 @@ def test_where_none_is_allowed_a_skip_is_a_failure_that_names_what_is_missing(
 @needs_make
 def test_make_alone_says_what_there_is_to_make() -> None:
     said = make().stdout
-    for target in ("lab", "test", "lint", "format", "notebooks", "lock", "clean"):
+    for target in ("lab", "test", "bench", "lint", "format", "notebooks", "env", "tools", "peers", "lock", "clean"):
         assert f"  make {target} " in said
 
 
@@ -219,6 +247,28 @@ def test_make_begins_anew_in_another_folder_or_without_its_python(environment: P
     (environment / ".whole").write_text(str(ROOT))
     (environment / "bin/python").unlink()
     assert would_make(environment)
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("goal", "more"),
+    [("env", []), ("tools", ["tests/requirements.lock"]), ("peers", ["benchmarks/requirements.lock"])],
+)
+def test_make_installs_by_hash_and_no_more_than_is_asked_for(goal: str, more: list[str], environment: Path) -> None:
+    (environment / ".locked").unlink()
+    would_do = make("--dry-run", goal, f"VENV={environment}").stdout
+    installed = re.findall(r"uv pip install .*?--require-hashes -r ([\w/.]+)", would_do)
+    assert installed == ["requirements.lock", *more]
+
+
+@needs_make
+def test_uv_is_the_one_that_the_lock_pins_by_hash() -> None:
+    (line,) = [line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "/^uv==/" in line]
+    sed = line.strip().partition(" > ")[0].replace("$$", "$")
+    picked = subprocess.run(["sh", "-c", sed], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert re.fullmatch(r"uv==\S+ \\", picked[0])
+    assert len(picked) > 1
+    assert all("--hash=sha256:" in hashed for hashed in picked[1:])
 
 
 def free_port() -> int:

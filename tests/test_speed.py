@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.matching import by_regex, by_registry, by_splitting, patterns
 from ecomlib.bus import EventBus
 from ecomlib.events import Event
 from ecomlib.pattern_index import PatternIndex
+from ecomlib.subscriptions import Route
 
 EVENTS = 20_000
 RUNS = 10
@@ -49,14 +51,6 @@ def test_an_event_costs_less_than_ten_microseconds_from_publish_to_handled(threa
     assert cost < LIMIT, f"{cost:.1f} µs an event"
 
 
-def patterns(count: int) -> list[str]:
-    """Five of them match `order.created`, however many there are; the others are like them, for other types."""
-    others = [
-        f"{head}.{n}.{tail}" for n in range(count) for head, tail in (("order", "*"), ("*", "made"), ("shop", "#"))
-    ]
-    return ["order.created", "order.*", "*.created", "order.#", "#", *others][:count]
-
-
 def measured(match: Callable[[], object], times: int) -> float:
     began = time.perf_counter()
     for _ in range(times):
@@ -92,3 +86,12 @@ def test_so_does_the_first_match_of_a_type_that_was_never_seen() -> None:
     few, many = (PatternIndex((pattern, n) for n, pattern in enumerate(patterns(count))) for count in (5, 500))
     assert sorted(few.match("order.created")) == sorted(many.match("order.created")) == [0, 1, 2, 3, 4]
     assert ratio(lambda: few.match("order.created"), lambda: many.match("order.created"), times=300) < 1.5
+
+
+def test_what_a_type_reaches_is_the_same_by_the_tree_by_words_and_by_regular_expressions() -> None:
+    """Or the benchmark would compare different work."""
+    alike = [*patterns(50), "order.created.#", "shop.#"]
+    for type in ("order.created", "order.7.made", "shop", "shop.7.closed.early", "user.created", "order"):
+        tree = by_registry(alike)(type)
+        assert isinstance(tree, Route)
+        assert list(tree.names) == by_splitting(alike)(type) == by_regex(alike)(type)

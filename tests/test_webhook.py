@@ -29,6 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.datastructures import Headers
 
 from ecomlib import webhook
 from ecomlib.catalogue import Data
@@ -36,13 +37,15 @@ from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadInput
 from ecomlib.events import Event
 from ecomlib.log import FileLog
-from ecomlib.ports import Receipt
+from ecomlib.ports import Position
 from ecomlib.services.senders import Message, RecordingSender
 from ecomlib.shop import TOPIC, Shop, open_shop, replayed
 from ecomlib.web import reports
 from ecomlib.web.owed import Owed
+from ecomlib.web.problems import Problem
+from ecomlib.web.reports import Report, read_report
 from ecomlib.web.server import Server
-from ecomlib.webhook import Rules
+from ecomlib.webhook import Rules, Webhook
 from tests.support.disks import FailingFile, FullFile, One
 from tests.support.webhook import (
     FREE,
@@ -475,10 +478,11 @@ def test_who_asks_too_often_waits_as_long_as_told(tmp_path: Path, clock: Simulat
 @contextmanager
 def a_full_bus(folder: Path) -> Iterator[tuple[Client, threading.Event]]:
     """The email service hangs, and its queue takes two. When the event is set it goes on."""
-    hang = threading.Event()
+    began, hang = threading.Event(), threading.Event()
 
     class Slow(RecordingSender):
         def send(self, message: Message) -> None:
+            began.set()
             assert hang.wait(LIMIT)
             super().send(message)
 
@@ -488,7 +492,7 @@ def a_full_bus(folder: Path) -> Iterator[tuple[Client, threading.Event]]:
         with served(shop) as client:
             email = next(s for s in shop.bus.subscriptions if s.name == "email")
             client.post(CREATED)
-            wait_until(lambda: email.running)
+            wait_until(began.is_set)
             for _ in range(2):
                 assert client.post(CREATED).status_code == 202
                 wait_until(lambda: all(s is email or not s.queue for s in shop.bus.subscriptions))
@@ -836,7 +840,7 @@ def test_with_a_secret_it_serves_all_and_prints_an_address_with_the_token(tmp_pa
             client.secret = None
             refused(client.post(CREATED), 401)
             refused(client.get("/analytics"), 401)
-            assert client.get("/analytics", token=found[1]).json()["orders"] == 1
+            wait_until(lambda: client.get("/analytics", token=found[1]).json()["orders"] == 1)
             assert client.get(f"/?token={found[1]}").status_code == 303
         assert SECRET not in server.said + server.stop()
 
@@ -1064,19 +1068,19 @@ def test_the_totals_are_those_of_a_replay_however_many_write(said: list[tuple[bo
 
 def test_a_slow_disk_lets_a_server_answer_what_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And of the reports so many wait as is stated; the others hear at once that they have to come again."""
-    monkeypatch.setattr(webhook, "ACCEPTING", 4)
-    monkeypatch.setattr(webhook, "WAITING", 20)
+    monkeypatch.setattr(webhook, "WAITING", 24)
     go_on = threading.Event()
     shop = open_shop(tmp_path / "log")
     with served(shop) as client:
-        publish = shop.bus.publish
+        assert isinstance(shop.log, FileLog)
+        append = shop.log.append
 
-        def slow(event: Event, **more: Any) -> Receipt:
+        def slow(topic: str, *events: Event) -> tuple[Position, ...]:
             assert go_on.wait(LIMIT)
-            return publish(event, **more)
+            return append(topic, *events)
 
-        shop.bus.publish = slow  # type: ignore[method-assign]
-        many = 4 + 20 + 20
+        monkeypatch.setattr(shop.log, "append", slow)
+        many = 24 + 20
         with ThreadPoolExecutor(many) as pool:
             answers = [pool.submit(client.post, {"order_id": n, "status": "shipped"}) for n in range(many)]
             wait_until(lambda: sum(each.done() for each in answers) >= 10)
@@ -1086,6 +1090,29 @@ def test_a_slow_disk_lets_a_server_answer_what_needs_none(tmp_path: Path, monkey
         statuses = Counter(each.result().status_code for each in answers)
         assert 24 <= statuses[202] <= 34
         assert statuses[503] == many - statuses[202]
+
+
+def test_of_what_is_taken_together_each_has_its_own_answer(tmp_path: Path) -> None:
+    """The same key twice, the same key with another report, none, and a signature that was used already."""
+
+    def report(number: int, key: str | None, signed: str | None = None) -> Report:
+        headers = Headers({"Content-Type": PLAIN, **({"Idempotency-Key": key} if key else {})})
+        return read_report(headers, b'{"order_id": %d, "status": "shipped"}' % number, shop.new_event, signed)
+
+    shop = open_shop(tmp_path)
+    webhook = Webhook(shop, FREE)
+    reports = [report(1, "a"), report(1, "a"), report(2, "a"), report(3, None), report(4, None, "1.x")]
+    first, again, reused, keyless, once, copied = webhook.accept_all([*reports, report(4, None, "1.x")])
+    assert first == (reports[0].event, False)
+    assert again == (reports[0].event, True)
+    assert isinstance(reused, Problem)
+    assert isinstance(copied, Problem)
+    assert (reused.status, copied.status) == (409, 401)
+    assert keyless == (reports[3].event, False)
+    assert once == (reports[4].event, False)
+    assert [event.data.order_id for event in taken(tmp_path)] == ["1", "3", "4"]
+    assert webhook.accept_all([reports[0]]) == [(reports[0].event, True)]
+    shop.close()
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])

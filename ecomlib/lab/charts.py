@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D, Transform
 
 from ecomlib.lab.desk import WORDS
-from ecomlib.lab.figures import BLUE, FAINT, GREEN, INK, NORMAL, ORANGE, PRESENTER, VERMILION
-from ecomlib.lab.figures import Size, alt, blank, describe, picture, png, points, show
+from ecomlib.lab.figures import ABOVE, BLUE, FAINT, GREEN, INK, NORMAL, ORANGE, PRESENTER, VERMILION
+from ecomlib.lab.figures import Size, alt, blank, card, describe, picture, png, points, settings, show
 from ecomlib.lab.frames import attempts_frame, frames
 from ecomlib.ports import Outcome
 
@@ -36,27 +38,38 @@ BARS = 62  # more than these are drawn as one area
 
 def attempts(frame: pd.DataFrame, *, size: Size = NORMAL, title: str = "Attempts by service") -> Figure:
     """One bar for each service: how many attempts it handled, failed and retried, and gave up."""
-    figure, axes = blank(title, size, left=8.4 * size.font, bottom=2.4)
-    most = max([*frame.sum(axis=1), 1])
-    start = np.zeros(len(frame))
-    for outcome, (colour, hatch) in STYLES.items():
-        widths = frame[outcome].to_numpy(float)
-        axes.barh(range(len(frame)), widths, left=start, color=colour, hatch=hatch, edgecolor="white", height=0.66,
-                  linewidth=0, label=WORDS[outcome])  # fmt: skip
-        start += widths
-    for place, row in enumerate(frame.itertuples()):
-        axes.text(-most * 0.02, place, str(row.Index), va="center", ha="right", fontsize=points(size), color=INK)
-        said = "  ".join(f"{getattr(row, o)} {WORDS[o].split()[0]}" for o in WORDS if getattr(row, o))
-        axes.text(start[place] + most * 0.02, place, said or "0", va="center", fontsize=points(size), color=INK)
-    room = 1 - 9.6 * size.font / (size.width - 7.6 * size.font)  # what the numbers leave of the width to the bars
-    axes.set(xlim=(0, most / max(room, 0.3)), ylim=(max(len(frame), 5) - 0.5, -0.5))
-    axes.set_axis_off()
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="lower left", ncols=3, frameon=False, fontsize=points(size),
-        labelcolor=INK, handlelength=1.0, handletextpad=0.3, columnspacing=0.7, borderpad=0.2, borderaxespad=0.2,
-    )  # fmt: skip
+    left, em = 8.4 * size.font, float(size.font)
+    with settings():
+        figure, pixels = card(title, size, left=left)
+        most = max([*frame.sum(axis=1), 1])
+        room = 1 - 9.6 * em / (size.width - 7.6 * em)  # what the numbers leave of the width to the bars
+        width = (size.width - left - 14) * max(room, 0.3) / most
+        height = (size.height - (ABOVE + 2.4) * em) / max(len(frame), 5)
+        rows = Affine2D().scale(width, -height).translate(left, size.height - ABOVE * em - height / 2) + pixels
+        text: dict[str, Any] = {"fontsize": points(size), "color": INK}
+        for place, (name, *counts) in enumerate(frame[[*STYLES]].itertuples()):
+            start = 0
+            for count, style in zip(counts, STYLES.values(), strict=True):
+                figure.add_artist(_bar((start, place - 0.33), count, 0.66, style, rows))
+                start += count
+            said = "  ".join(f"{n} {WORDS[o].split()[0]}" for o, n in zip(STYLES, counts, strict=True) if n) or "0"
+            figure.text(-most * 0.02, place, str(name), va="center", ha="right", transform=rows, **text)
+            figure.text(start + most * 0.02, place, said, va="center", transform=rows, **text)
+        ems = Affine2D().scale(em) + pixels
+        for x, (outcome, style) in zip((0.4, 7.6, 14.95), STYLES.items(), strict=True):
+            figure.add_artist(_bar((x, 0.64), 1, 0.7, style, ems))
+            figure.text(x + 1.3, 0.64, WORDS[outcome], transform=ems, **text)
     parts = (f"{name} {h} handled, {f} failed and tried again, {d} dead" for name, h, f, d in frame.itertuples())
     return describe(figure, f"{title}: {'; '.join(parts)}.")
+
+
+def _bar(corner: tuple[float, float], width: float, height: float, style: tuple[str, str], place: Transform) -> Patch:
+    colour, hatch = style
+    bar = Rectangle(
+        corner, width, height, facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0, transform=place
+    )
+    bar.set_visible(width > 0)  # hatching nothing takes as long as hatching something
+    return bar
 
 
 def orders_by_hour(hours: pd.DataFrame, *, whole: pd.DataFrame | None = None, size: Size = NORMAL) -> Figure:

@@ -13,11 +13,16 @@ from ecomlib.errors import BadInput
 from ecomlib.log import FileLog
 from ecomlib.olist import read_olist
 from ecomlib.original import read_original
+from ecomlib.replay import replay
+from ecomlib.services.analytics import Analytics
 from ecomlib.settings import Settings
-from ecomlib.shop import TOPIC, Shop, replayed
+from ecomlib.shop import TOPIC, Shop
 from ecomlib.verbs.common import Result, log_folder, say, table, time_of
+from ecomlib.verbs.progress import progress
 
 CHUNK = 1_000  # events to an append of an import: what was appended before an interruption stays
+PIECE = 5_000  # events that are replayed between two looks at the clock
+MANY = 100_000  # orders: making the day takes a while
 
 
 def demo(options: argparse.Namespace, settings: Settings) -> Result:
@@ -31,11 +36,12 @@ def demo(options: argparse.Namespace, settings: Settings) -> Result:
             if shop.totals()["events"]:
                 raise BadInput(f"The log at {log} holds events already: name a new folder with --log.")
             if orders:
-                traffic.run(shop.orders, shop.clock, orders, settle=shop.run)
+                kept = f"What is in the log stays: ecomlib replay --log {log}" if options.log else "Nothing was kept."
+                _serve(shop, orders, kept)
             else:
                 shop.story()
             with FileLog(log) as written:
-                again = replayed(written, zone=settings.zone).totals()
+                again = _replayed(written, settings.zone).totals()
             agree = f"The log says the same: {again['events']} events, revenue {again['revenue']}."
             text = [*_latest_attempts(shop), "", table(shop.totals()), "", agree]
             if again != shop.totals():
@@ -45,7 +51,20 @@ def demo(options: argparse.Namespace, settings: Settings) -> Result:
             shop.close()
 
 
+def _serve(shop: Shop, orders: list[traffic.SimulatedOrder], kept: str) -> None:
+    commands = sum(1 + sum(map(bool, (o.paid, o.shipped, o.delivered, o.cancelled))) for o in orders)
+    with progress("Serving", commands, "commands", stopped=kept) as served:
+
+        def settle() -> None:
+            shop.run()
+            served.add()
+
+        traffic.run(shop.orders, shop.clock, orders, settle=settle)
+
+
 def simulated_day(orders: int, seed: int, settings: Settings) -> list[traffic.SimulatedOrder]:
+    if orders >= MANY:
+        say(f"Making a day of {orders} orders: about a minute for a million.")
     return traffic.simulate(orders, seed, datetime(2026, 1, 5), days=1, zone=settings.zone)
 
 
@@ -66,9 +85,10 @@ def import_(options: argparse.Namespace, settings: Settings) -> Result:
     with FileLog(folder) as log:
         known = {r.event.id for r in log.read(TOPIC)} if folder.exists() and TOPIC in log.topics() else set()
         new = [event for event in imported.events if event.id not in known]
-        for start in range(0, len(new), CHUNK):
-            log.append(TOPIC, *new[start : start + CHUNK])
-            say(f"{min(start + CHUNK, len(new))} of {len(new)} events")
+        kept = "What was appended stays, and the same import goes on from there."
+        with progress("Appending", len(new), "events", stopped=kept) as appended:
+            for start in range(0, len(new), CHUNK):
+                appended.add(len(log.append(TOPIC, *new[start : start + CHUNK])))
     found = imported.findings.sentences()
     data = {"events": len(imported.events), "appended": len(new), "findings": found}
     text = f"Appended {len(new)} of {len(imported.events)} events to {folder}."
@@ -78,8 +98,17 @@ def import_(options: argparse.Namespace, settings: Settings) -> Result:
 def replay_(options: argparse.Namespace, settings: Settings) -> Result:
     until = None if options.until is None else time_of(options.until, settings.zone)
     with FileLog(log_folder(options)) as log:
-        totals = replayed(log, zone=settings.zone, until=until).totals()
+        totals = _replayed(log, settings.zone, until).totals()
     return Result(totals, table(totals))
+
+
+def _replayed(log: FileLog, zone: str, until: datetime | None = None) -> Analytics:
+    """Piece by piece, so that it can be said how far it has come."""
+    analytics, end = Analytics(zone), log.end(TOPIC)
+    with progress("Replaying", end, "events", stopped="The log is as it was.") as read:
+        for start in range(0, max(end, 1), PIECE):  # of an empty log one piece, which refuses what can't be replayed
+            read.add(replay(log, TOPIC, analytics, start=start, end=min(start + PIECE, end), until=until) - start)
+    return analytics
 
 
 def doctor_(options: argparse.Namespace, settings: Settings) -> Result:

@@ -135,12 +135,13 @@ class Feed:
                 self.trouble = ""
                 self._tell("mended", "The log can be read again.")
             if self.log_end is None or end < self._end:  # the first look, or another log in the place of the first
-                self._ring.clear()
                 self._past.clear()
-                self._ring_bytes, self._end = 0, end
                 self._wake()
+            if frames is None or end < self._end:
+                self._ring.clear()
+                self._ring_bytes, self._end = 0, end
             self.log_end = end
-            for frame in frames:
+            for frame in frames or ():
                 self._ring[self._end] = frame
                 self._ring_bytes += len(frame.text)
                 self._end = frame.following
@@ -180,21 +181,26 @@ class Feed:
             self._past.pop(offset, None)
         return frames
 
-    def _new(self, known: int | None) -> tuple[int, list[Frame]]:
-        """The log's end, and what comes behind what is known. Nothing is known at the first look: it says the end."""
+    def _new(self, known: int | None) -> tuple[int, list[Frame] | None]:
+        """The log's end, and what comes behind what is known; None, unread, where nobody listens, or nothing is known.
+
+        Who comes later and wants what was before has it from the log.
+        """
         try:
             end = self._log.end(self._topic)
             many = 1 if known else self._log.topics()[self._topic]
         except NotALog:
-            return 0, []  # the first event makes it
+            return 0, None  # the first event makes it
         if many != 1:
             raise LogError(
                 f"The topic {self._topic!r} has {many} partitions, and a stream follows one: its ids are the offsets."
             )
-        if known is None or known >= end:
+        if known is None:
+            return end, None
+        if known >= end:
             return end, []
         self._on_news()
-        return end, self._read(known, end, RING_BYTES)
+        return end, self._read(known, end, RING_BYTES) if self._readers else None
 
     def _read(self, start: int, end: int, size: int) -> list[Frame]:
         frames: list[Frame] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from ecomlib.errors import DamagedRecord, LogError, NotALog
 from ecomlib.ports import Log, Projection
@@ -16,10 +17,16 @@ class Following:
         self._log, self._topic, self._projection, self._next = log, topic, projection, start
         self._one_at_a_time = threading.Lock()
 
-    def catch_up(self) -> None:
-        """Return when all that was in the log at the call is folded in, but for what will never be readable."""
+    def catch_up(self, pause: float = 0.0) -> None:
+        """Return when all that was in the log at the call is folded in, but for what will never be readable.
+
+        Where there is something new, it first waits `pause` seconds for more: to read one costs as much as to read ten.
+        """
         with self._one_at_a_time:
             end = self._log.end(self._topic)
+            if pause and self._next < end:
+                time.sleep(pause)
+                end = self._log.end(self._topic)
             while self._next < end:
                 try:
                     for record in self._log.read(self._topic, self._next, end=end):

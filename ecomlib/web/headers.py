@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}  # a foreign page can't have us clicked
+HEADERS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))  # no foreign page has us clicked
 ALIVE = ("/health", "/ready")
 
 
@@ -15,10 +14,9 @@ def around(app: ASGIApp) -> ASGIApp:
     async def with_headers(scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=list(message.get("headers", [])))
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                message = {**message, "headers": headers.raw}
+                said = list(message.get("headers", []))
+                names = {name for name, _ in said}
+                message = {**message, "headers": said + [header for header in HEADERS if header[0] not in names]}
             await send(message)
 
         if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] in ALIVE:

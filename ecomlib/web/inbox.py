@@ -50,6 +50,27 @@ class Inbox:
                 raise KeyReused(f"The key {said!r:.100} came with another request before: give each its own key.")
             return event, True
 
+    def claim(self, key: str | None) -> bool:
+        """Whether the delivery is surely a new one. Then others with its key wait until it is settled."""
+        if key is None:
+            return True
+        number = _number(key)
+        with self._changed:
+            if number in self._offsets or number in self._in_hand:
+                return False
+            self._in_hand.add(number)
+        return True
+
+    def settle(self, key: str | None, receipt: Receipt | None) -> None:
+        """The end of what `claim` began: it was published, or, without a receipt, the key is free again."""
+        if key is not None:
+            number = _number(key)
+            with self._changed:
+                if receipt is not None:
+                    self._remember(number, receipt)
+                self._in_hand.discard(number)
+                self._changed.notify_all()
+
     def _remember(self, number: int, receipt: Receipt) -> None:
         assert receipt.position is not None, "the bus of a webhook has a log"
         self._offsets[number] = receipt.position.offset

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
@@ -53,11 +54,15 @@ class Metrics:
             ["kind", "status"],
             registry=self._registry,
         )
+        # What `labels` finds stays the same object, and there are few: to find it costs more than to count.
+        self._requests_of = cache(lambda *labels: self._requests.labels(*labels))
+        self._seconds_of = cache(lambda *labels: self._seconds.labels(*labels))
+        self._answers_of = cache(lambda *labels: self._answers.labels(*labels))
         self._registry.register(_Inside(bus, workers, readers, dropped))
 
     def answered(self, kind: Answer, status: int) -> None:
         """The webhook has answered."""
-        self._answers.labels(kind, str(status)).inc()
+        self._answers_of(kind, str(status)).inc()
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The app, with its requests counted when their answers begin: `app.add_middleware(metrics.around)`.
@@ -88,8 +93,8 @@ class Metrics:
     def _count(self, scope: Scope, status: str, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER
         route = getattr(scope.get("route"), "path", OTHER)  # the template: /orders/{order_id}, not /orders/17
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        self._requests_of(method, route, status).inc()
+        self._seconds_of(method, route).observe(seconds)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """The body and its content type: OpenMetrics for who accepts it, otherwise Prometheus' own text format."""

@@ -26,6 +26,7 @@ from ecomlib.factory import EventFactory
 from ecomlib.web.inbox import cloudevent_key
 from ecomlib.web.problems import FieldError, Problem
 
+Mode = Literal["plain", "structured", "binary"]
 Status = Literal["created", "paid", "shipped", "delivered", "cancelled"]
 TYPES = tuple(f"order.{verb}" for verb in ("created", "updated", "paid", "shipped", "delivered", "cancelled"))
 SOURCE = "/webhook/order"
@@ -34,6 +35,7 @@ OURS = {"requesthash", "idempotencykey", "originid", "signed", "offset", "checks
 ATTRIBUTES = {"specversion", "id", "source", "type", "subject", "time", "dataversion", "data", *OURS}
 EARLIEST, AHEAD = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)  # of an event's time: other times are mistakes
 KEY_FORM = "[!-~]{1,200}"  # of an Idempotency-Key: visible ASCII
+_SORTED = json.JSONEncoder(sort_keys=True)
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "ecomlib:webhook")  # the same key makes the same id, whoever takes it
 
 
@@ -61,7 +63,7 @@ class Report:
         return None if signed is None else str(signed)
 
 
-def mode_of(headers: Headers) -> Literal["plain", "structured", "binary"]:
+def mode_of(headers: Headers) -> Mode:
     """By the headers alone. Raises `Problem` 415 for what is none of the three."""
     kind, *parameters = [part.strip().lower() for part in headers.get("content-type", "").split(";")]
     charsets = {part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset")}
@@ -80,19 +82,22 @@ def mode_of(headers: Headers) -> Literal["plain", "structured", "binary"]:
 
 def attributes(headers: Headers) -> dict[str, str]:
     """The headers that are a CloudEvent's attributes in binary mode. Raises `Problem` 422 where one comes twice."""
-    names = Counter(name for name in headers.keys() if name.startswith("ce-"))  # noqa: SIM118  (it lists repeats)
-    for name, count in names.items():
+    names = [name for name in headers.keys() if name.startswith("ce-")]  # noqa: SIM118  (it lists repeats)
+    for name, count in Counter(names).items() if names else ():
         if count > 1:
             raise Problem(422, f"The header {name} comes {count} times: send it once.")
     return {name: headers[name] for name in names}
 
 
-def read_report(headers: Headers, body: bytes, new_event: EventFactory, signed: str | None = None) -> Report:
+def read_report(
+    headers: Headers, body: bytes, new_event: EventFactory, signed: str | None = None, mode: Mode | None = None
+) -> Report:
     """Raises `Problem`: 400 for what is no JSON, or no key; 422, with fields and reasons, for what is no report.
 
-    `new_event` gives the time, and the id where the delivery has no key. `signed` goes along in the event.
+    `new_event` gives the time, and the id where the delivery has no key. `signed` goes along in the event. Who knows
+    the mode already says so.
     """
-    mode = mode_of(headers)
+    mode = mode or mode_of(headers)
     key = _idempotency_key(headers)
     said = _json(body) if body or mode != "binary" else {}
     marks = {} if signed is None else {"signed": signed}
@@ -202,4 +207,4 @@ def _wrong(field: str, reason: str) -> BadEvent:
 
 
 def _hash(told: Any) -> str:
-    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return sha256(_SORTED.encode(told).encode()).hexdigest()

@@ -22,6 +22,7 @@ from ecomlib.webhook import Rules, Webhook
 
 BACKLOG = 100  # asyncio accepts so many at once, before any of them can be refused: fewer than SPARE open files
 GRACE = 10  # seconds for requests that have begun
+PAUSE = 0.01  # seconds by which the totals may be late, so that they need not read the log for each event
 
 
 class Server:
@@ -108,7 +109,7 @@ class Server:
         """Other processes may append, so the totals are folded from the log, not from what the bus delivers."""
         totals = Following(log, TOPIC, self.shop.analytics, self.webhook.following)
         next(s for s in self.shop.bus.subscriptions if s.name == ANALYTICS).cancel()
-        handler = self.shop.faults.wrap(ANALYTICS, lambda _: totals.catch_up())
+        handler = self.shop.faults.wrap(ANALYTICS, lambda _: totals.catch_up(PAUSE))
         self.shop.bus.subscribe("#", handler=handler, name=ANALYTICS)
         return totals
 

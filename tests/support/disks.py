@@ -71,18 +71,23 @@ class FullFile(LogFile):
 
 
 class FailingFile(LogFile):
-    """Its next `failures` syncs fail. If told to, the first of them waits until something else has happened."""
+    """Its next `failures` syncs fail, and those whose numbers are in `failing`. If told to, a sync waits first."""
 
     failures = 0
     syncs = 0
     wait_for: threading.Event | None = None
 
+    def __init__(self, path: Path) -> None:
+        self.failing: set[int] = set()  # the first is 1
+        super().__init__(path)
+
     def sync(self) -> None:
         self.syncs += 1
+        number = self.syncs
         if self.wait_for is not None:
             assert self.wait_for.wait(LIMIT)
-        if self.failures:
-            self.failures -= 1
+        if self.failures or number in self.failing:
+            self.failures = max(self.failures - 1, 0)
             raise OSError(errno.EIO, "Input/output error")
         super().sync()
 

@@ -1,0 +1,52 @@
+"""The whole benchmark at a tiny size: it works, and its table is about what is measured. No time is asserted."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import AREAS, RESULTS, races_of
+from benchmarks.measuring import TINY, Bench, NotHere, Race, measure
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_each_area_measures_every_side(area: str, tmp_path: Path) -> None:
+    written = RESULTS.read_text(encoding="utf-8")
+    try:
+        found = 0
+        for what in races_of(area)(Bench(tmp_path, TINY)):
+            found += 1
+            measured = measure(what, TINY)
+            names = {side.name for side in what.sides}
+            assert len(names) == len(what.sides)
+            assert any(side.kind == "ours" for side in what.sides)
+            for name in names:
+                assert all(math.isfinite(figure) and figure > 0 for figure in measured.figures[name]), name
+            if isinstance(what, Race):
+                assert {name for goal in what.goals for name in goal[:2]} <= names
+            assert what.title in written, "benchmarks/RESULTS.md is of another benchmark: run `make bench`"
+    except NotHere as error:
+        pytest.skip(str(error))
+    assert found
+
+
+def test_one_command_prints_the_table_and_writes_it(tmp_path: Path) -> None:
+    out = tmp_path / "results.md"
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--only", "appending", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert out.read_text(encoding="utf-8") == done.stdout
+    assert "## The goals" in done.stdout
+    assert "append" in done.stdout
+
+
+def test_a_peer_that_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "blinker", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.dispatch", raising=False)
+    with pytest.raises(NotHere, match="blinker is not installed: `make peers`"):
+        races_of("dispatch")
