@@ -74,5 +74,5 @@ def races(bench: Bench) -> Iterator[Race]:
             Side(OPEN, "peer", open_each),
         ),
         (Goal(SINGLE, WRITE, 0.45), Goal(SINGLE, OPEN, 2.0), Goal(MANY, WRITE, 0.7)),
-        rounds=9,
+        rounds=15,
     )

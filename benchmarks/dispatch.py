@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from time import process_time
 
 import blinker
 from pyee.base import EventEmitter
@@ -14,7 +15,7 @@ from ecomlib.events import Event
 from ecomlib.ports import Handler
 
 BATCH = 1_000  # events, made beforehand; each side gets the same ones again and again
-RUN = 30_000  # deliveries, about
+RUN = 40_000  # deliveries, about
 
 OURS, UNRECORDED, EACH = "ecomlib", "ecomlib, keep=0", "ecomlib, each at once"
 BLINKER, PYEE, PYMITTER, LOOP = "blinker", "pyee", "pymitter", "bare loop"
@@ -44,7 +45,7 @@ def races(bench: Bench) -> Iterator[Race]:
             return Side(name, kind, repeated(dispatch, events, batches))
 
         yield Race(
-            f"Dispatch on the calling thread, handlers: {number}",
+            f"dispatch on the calling thread, handlers: {number}",
             "events",
             (
                 side(OURS, together(bus_with(handlers))),
@@ -56,6 +57,7 @@ def races(bench: Bench) -> Iterator[Race]:
                 side(LOOP, with_a_loop(handlers)),
             ),
             goals,
+            rounds=11,
         )
 
 
@@ -70,7 +72,7 @@ def repeated(dispatch: Dispatch, events: Sequence[Event], batches: int) -> Run:
         for _ in range(batches):
             dispatch(events)
 
-    return lambda: rate(batches * len(events), run)
+    return lambda: rate(batches * len(events), run, process_time)
 
 
 def bus_with(handlers: Sequence[Handler], keep: int = 10_000) -> EventBus:

@@ -23,6 +23,7 @@ import pyarrow.json as pj
 
 from benchmarks.history import history
 from benchmarks.measuring import Bench, Goal, Race, Reading, Side, rate
+from benchmarks.memory import peak
 from ecomlib.lab.log_frame import Engine, events_frame
 from ecomlib.log import FileLog
 from ecomlib.shop import TOPIC
@@ -30,13 +31,6 @@ from ecomlib.shop import TOPIC
 OURS, PLAIN = "events_frame with pyarrow", "events_frame without pyarrow"
 PANDAS, ARROW = "pandas.read_json", "pyarrow.json, to_pandas"
 RECORD = ["offset", "id", "type", "subject", "time"]
-PEAK = """
-import resource, sys
-from ecomlib.lab.log_frame import events_frame
-from ecomlib.log import FileLog
-events_frame(FileLog(sys.argv[1]), sys.argv[2], engine="pyarrow")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
-"""
 
 
 def races(bench: Bench) -> Iterator[Race | Reading]:
@@ -49,6 +43,7 @@ def races(bench: Bench) -> Iterator[Race | Reading]:
         (Side(PLAIN, "ours", _plain(tenth, _ours(tenth, "python"))), Side(PANDAS, "peer", _plain(tenth, _pandas))),
         (Goal(PLAIN, PANDAS, 5.0),),
         rounds=3,
+        warm_up=False,
     )
     yield Race(
         "replay into a data frame, 1,000,000 events",
@@ -61,6 +56,7 @@ def races(bench: Bench) -> Iterator[Race | Reading]:
         ),
         (Goal(OURS, ARROW, 0.8),),
         rounds=3,
+        warm_up=False,
     )
     yield Reading(
         "memory of a process that reads 1,000,000 events into a data frame, at most",
@@ -135,5 +131,10 @@ def _beginning(log: FileLog, folder: Path, count: int) -> FileLog:
 
 
 def _peak(log: FileLog) -> float:
-    command = [sys.executable, "-c", PEAK, str(log.folder), TOPIC]
+    command = [sys.executable, "-m", __name__, str(log.folder)]
     return float(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120).stdout)
+
+
+if __name__ == "__main__":
+    events_frame(FileLog(sys.argv[1]), TOPIC, engine="pyarrow")
+    sys.stdout.write(str(peak()))

@@ -40,7 +40,7 @@ def races(bench: Bench) -> Iterator[Race | Reading]:
             return figure
 
     yield Race(
-        f"Poll {POLL} records and commit them, {events:,} events in all",
+        f"consumer group, poll {POLL} records and commit them",
         "events",
         (
             Side(SYSTEM, "ours", lambda: consumed("system")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from time import process_time
 
 from benchmarks.measuring import Bench, Goal, Race, Run, Side, rate
 from ecomlib.ports import Retry
@@ -31,7 +32,7 @@ def races(bench: Bench) -> Iterator[Race]:
             few = bench.count(50_000 // n)
             sides.append(Side(f"split and compare, {n}", "peer", times(by_splitting(patterns(n)), types, few)))
             sides.append(Side(f"compiled regex, {n}", "peer", times(by_regex(patterns(n)), types, few)))
-        yield Race(f"Match a {title} type, among 5 to 500 subscriptions", "matches", tuple(sides), (FLAT,))
+        yield Race(f"match a {title} type, among 5 to 500 subscriptions", "matches", tuple(sides), (FLAT,))
 
 
 def patterns(count: int) -> list[str]:
@@ -49,7 +50,7 @@ def times(match: Match, types: list[str], count: int) -> Run:
         for type in many:
             match(type)
 
-    return lambda: rate(count, work)
+    return lambda: rate(count, work, process_time)
 
 
 def by_registry(patterns: Sequence[str]) -> Match:

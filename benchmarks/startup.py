@@ -49,7 +49,7 @@ def races(bench: Bench) -> Iterator[Race | Reading]:
         Side("make lab", "ours", partial(until_the_page, clone, log, f"PYTHON={PYTHON}")),
         Side("pip install of the same set, and no page yet", "peer", partial(with_pip, clone, bench.folder / "pip")),
     )
-    yield Reading("make lab in a fresh clone until the page is there, where the index is near", "s", sides, at_most=20)
+    yield Reading("make lab until the page is there, in a fresh clone, where the index is near", "s", sides, at_most=20)
     if find_server() is None:
         raise NotHere("RabbitMQ, for every cell of every lesson, is not installed: apt-get install rabbitmq-server")
     yield nbval("notebooks")

@@ -28,7 +28,7 @@ def races(bench: Bench) -> Iterator[Race]:
     count = bench.count(EVENTS)
     events = (made * (count // len(made) + 1))[:count]
     yield Race(
-        "Publish until served by one worker thread",
+        "publish until served by one worker thread",
         "events",
         (
             Side(OURS, "ours", on_the_bus(events)),

@@ -39,6 +39,10 @@ def test_the_first_round_warms_up_and_does_not_count() -> None:
     assert measured.spread("a") == Spread(2, 3, 4)
 
 
+def test_runs_that_are_long_need_no_round_to_warm_up() -> None:
+    assert measure(Race("a race", "events", (side("a", "ours", 1, 2),), rounds=2, warm_up=False)).figures == {"a": [1, 2]}
+
+
 def test_a_reading_has_no_round_to_warm_up() -> None:
     measured = measure(Reading("a start", "s", (side("a", "ours", 7),), at_most=8))
     assert measured.figures == {"a": [7]}
