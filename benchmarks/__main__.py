@@ -57,7 +57,7 @@ def main() -> int:
         bench = Bench(Path(folder), TINY if options.tiny else FULL)
         measured, missing = measure_areas(options.only, bench)
     text = report(measured, missing, bench.versions)
-    print(text)
+    print(text, end="")
     print(f"All of it took {(time.monotonic() - began) / 60:.1f} minutes.", file=sys.stderr)
     whole = options.only == AREAS and not options.tiny
     if out := options.out or (RESULTS if whole else None):

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from itertools import zip_longest
 from typing import Self
 
 from ecomlib.clock import Clock, SystemClock
@@ -88,12 +87,13 @@ class EventBus:
             for event in events:
                 subscriptions, names = self._registry.routes[event.type]
                 full = [s for s in subscriptions if len(s.queue) + coming[s] >= self.limit]
-                found.append(self._is_full(full[0]) if full else Receipt(event, names))
                 coming.update(() if full else subscriptions)
+                found.append(self._is_full(full[0]) if full else Receipt(event, names))
             taken = [receipt for receipt in found if isinstance(receipt, Receipt)]
-            written = self.log.append(self.topic, *[r.event for r in taken]) if self.log is not None and taken else ()
-            for receipt, position in zip_longest(taken, written):
-                receipt.position = position
+            logged = self.log.append(self.topic, *[r.event for r in taken]) if self.log is not None and taken else ()
+            positions = iter(logged)
+            for receipt in taken:
+                receipt.position = next(positions, None)
                 self._history.append(receipt.event)
                 self._scheduler.add(self._registry.routes[receipt.event.type].subscriptions, receipt.event)
         return found
@@ -179,8 +179,9 @@ class EventBus:
         if not self._scheduler.workers:
             self._scheduler.run(deadline=deadline)
         if not self._scheduler.wait_for_end(deadline):
-            left = ", ".join(self._scheduler.left())
-            raise NotDrained(f"After {timeout:g} s deliveries are left for: {left}. They go on.")
+            raise NotDrained(
+                f"After {timeout:g} s deliveries are left for: {', '.join(self._scheduler.left())}. They go on."
+            )
 
     def redeliver(self, letter: DeadLetter) -> None:
         """Queue the dead letter's event again for the subscription that failed; the log gets no second record.

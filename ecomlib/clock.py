@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -94,7 +95,7 @@ def within(seconds: float, action: Job) -> None:
 def _do(action: Job, outcome: SimpleQueue[BaseException | None], jobs: SimpleQueue[Job]) -> None:
     error: BaseException | None = None
     try:
-        action()
+        Context().run(action)  # in one of its own: another job's decimal context, for instance, is not this one's
     except BaseException as raised:
         error = raised
     _idle.append(jobs)  # first, so that whoever is told finds us idle

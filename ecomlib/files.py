@@ -105,18 +105,23 @@ class LogFile:
 class Writer:
     """A log file for one writer at a time, among all threads and processes: `with writer as (file, size)`.
 
-    A process that dies lets go of it. The first use opens the file, and one beside it for the lock.
+    A process that dies lets go of it. The first use opens the file, and one beside it for the lock; in a process that
+    was forked it does so again, for an open file is locked for all who inherit it.
     """
 
     def __init__(self, path: Path, files: Callable[[Path], LogFile]) -> None:
         self._path, self._files = path, files
         self._opened: tuple[LogFile, IO[bytes]] | None = None
+        self._process = 0
         self._threads = threading.Lock()
 
     def __enter__(self) -> tuple[LogFile, int]:
         self._threads.acquire()
         try:
+            if self._process != os.getpid():
+                self.close()
             if self._opened is None:
+                self._process = os.getpid()
                 self._opened = self._files(self._path), self._path.with_suffix(".lock").open("ab", buffering=0)
             file, between_processes = self._opened
             lock(between_processes)

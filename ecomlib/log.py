@@ -58,7 +58,7 @@ class FileLog:
         """Each event to the partition that the CRC-32 of its key picks, as in Kafka's C client, librdkafka.
 
         Raises `LogError`; then no reader will see any event of that partition, and the text says which others have
-        theirs. With `batch`, it may be what stopped those who append at that moment too.
+        theirs. Only where an fsync failed that `batch` shares can they still be read: others may have seen them.
         """
         partitions = self._partitions.get(topic) or self._open(topic, create=1)
         if len(partitions) == 1:

@@ -29,10 +29,10 @@ class Partition:
         """Returns the offset of the first."""
         if durability == "batch":
             return self._shared(events)
-        return self._append([events], sync=durability == "each")[0]
+        return self._append([events], durability)[0]
 
-    def _append(self, groups: list[tuple[Event, ...]], *, sync: bool = True) -> list[int]:
-        """All or nothing. Returns the offset of the first in each group."""
+    def _append(self, groups: list[tuple[Event, ...]], durability: Durability = "batch") -> list[int]:
+        """Returns the offset of the first in each group."""
         with self._errors, self._writer as (file, size):
             if size != self._tail[0]:
                 size = self._mend_tail(file, size)
@@ -47,7 +47,7 @@ class Partition:
             block = b"".join(lines)
             try:
                 file.append(block)
-                if sync:
+                if durability == "each":
                     file.sync()
             except BaseException as error:
                 file.truncate(size)  # half of it would be worse than nothing
@@ -55,7 +55,17 @@ class Partition:
                     raise LogError(f"{self.path} can't be written: {error.strerror}. Nothing was appended.") from error
                 raise
             self._tail = size + len(block), offset
+            if durability == "batch":
+                self._sync(file)
         return firsts
+
+    def _sync(self, file: LogFile) -> None:
+        """Readers have seen the events of many by now, so nothing is taken back."""
+        try:
+            file.sync()
+        except OSError as error:
+            said = f"{self.path} can't be synced: {error.strerror}. What was appended last may be lost."
+            raise LogError(said) from error
 
     def check(self) -> None:
         """Raises `LogError` where an append could not begin."""
@@ -64,7 +74,7 @@ class Partition:
 
     def _mend_tail(self, file: LogFile, length: int) -> int:
         """Find where to append. A last line that a dead writer left torn is cut off; one that lacks its end gets it."""
-        size, following = self.end()
+        size, following = self._find_end(length)  # anew: what `end` saw may have been withdrawn since
         if size < length:
             file.truncate(size)
         if size and self._bytes(size - 1, 1) != b"\n":
@@ -76,18 +86,23 @@ class Partition:
     def end(self) -> tuple[int, int]:
         """The file's size up to its last whole record or damaged line, and the offset that comes next."""
         with self._errors:
-            size, reach = self._length(), BLOCK
-            tail = self._tail if size == self._tail[0] else self._ended
-            while size != tail[0]:
-                base = max(size - reach, 0)
-                found = self._end_in(self._bytes(base, size - base), base)
-                if found:
-                    self._ended = found
-                    return found
-                if base == 0:
-                    raise LogError(f"{self.path} holds no record: it is not a log's file, or damaged all through.")
-                reach *= 8
-            return tail
+            size = self._length()
+            if size == self._tail[0]:
+                return self._tail
+            if size != self._ended[0]:
+                self._ended = self._find_end(size)
+            return self._ended
+
+    def _find_end(self, size: int) -> tuple[int, int]:
+        reach = BLOCK
+        while size:
+            base = max(size - reach, 0)
+            if found := self._end_in(self._bytes(base, size - base), base):
+                return found
+            if base == 0:
+                raise LogError(f"{self.path} holds no record: it is not a log's file, or damaged all through.")
+            reach *= 8
+        return 0, 0
 
     def _end_in(self, block: bytes, base: int) -> tuple[int, int] | None:
         first = block.find(b"\n") + 1 if base else 0

@@ -10,6 +10,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from ecomlib.errors import LogError
+
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -19,7 +21,8 @@ YIELDS = 3
 
 class Shared(Generic[A, R]):
     """Call it from any thread. It blocks until `work` was called, by this thread or another, with a list in which the
-    argument is, and returns the answer. What that call raised is raised by all whom it was to serve.
+    argument is, and returns the answer. What that call raised is raised by all whom it was to serve; where Ctrl+C met
+    it, the others get a `LogError`.
 
     `work` is never called by two threads at once. It returns an answer for each argument, in their order.
     """
@@ -49,7 +52,10 @@ class Shared(Generic[A, R]):
     def _take_turn(self, mine: _Asked[A, R]) -> None:
         try:
             if not mine.ended:
-                self._serve(self._take_all())
+                group = self._take_all()
+                if all(asked is not mine for asked in group):  # who took it was interrupted before it began
+                    group.append(mine)
+                self._serve(group)
         finally:
             self._turn.release()
             for asked in tuple(self._waiting)[:1]:  # in one move, for others may be taking
@@ -70,8 +76,9 @@ class Shared(Generic[A, R]):
         except Exception as error:
             for asked in group:
                 asked.end(error=error)
-        except BaseException:  # it is this thread that is interrupted: another one does it for the others
-            self._waiting.extendleft(reversed(group))
+        except BaseException:  # this thread is interrupted, and how far it came nobody knows: so nobody does it again
+            for asked in group:
+                asked.end(error=LogError("The thread that wrote for all was interrupted: it may stand in the log."))
             raise
         else:
             for asked, answer in zip(group, answers, strict=True):

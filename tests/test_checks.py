@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 
 from ecomlib.lab import checks
-from ecomlib.lab.checks import EXERCISES, Verdict, check, hint, solution
+from ecomlib.lab.checks import Verdict, check, every_exercise, hint, solution
 from ecomlib.lab.exercises.exercise import Exercise
 
 WHERE: ContextVar[str] = ContextVar("where")
+EXERCISES = every_exercise()
 ALL = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.id)
 WRONG = [
     pytest.param(exercise, cell, expected, id=f"{exercise.id} {n}")

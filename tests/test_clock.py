@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal, getcontext
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,17 @@ def test_a_thread_that_has_done_its_job_gets_the_next_one_and_one_that_is_late_h
     go_on.set()
     assert threads[1] is threads[2]
     assert threading.current_thread() not in threads
+
+
+def test_what_an_action_leaves_in_its_context_is_not_there_for_the_next_one() -> None:
+    third: list[Decimal] = []
+
+    def careless() -> None:
+        getcontext().prec = 3
+
+    within(20, careless)
+    within(20, lambda: third.append(Decimal(1) / 3))
+    assert third == [Decimal("0." + 28 * "3")]
 
 
 def test_threads_that_have_nothing_to_do_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,14 @@ def test_the_library_is_cheap_to_import_and_starts_no_thread() -> None:
     assert threads == 1
 
 
+def test_the_first_lessons_wait_for_no_web_server_and_no_client_of_a_broker() -> None:
+    program = "import sys\nfrom ecomlib.lab import Panel, check, show_code\ncheck('01.1', ...)\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, timeout=60)
+    loaded = set(run.stdout.decode().split())
+    assert "ecomlib.lab.panel" in loaded
+    assert not loaded & {"fastapi", "uvicorn", "httpx", "pika"}
+
+
 def test_the_core_can_be_read_in_an_afternoon() -> None:
     files = [LIBRARY / f"{name}.py" for name in READING_LIST]
     lines = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in files if path.exists()}

@@ -20,11 +20,12 @@ import pytest
 
 from ecomlib.broker import PrivateNode
 from ecomlib.lab import lesson_broker
-from ecomlib.lab.checks import EXERCISES, Verdict
+from ecomlib.lab.checks import Verdict, every_exercise
 from ecomlib.lab.panel import Panel
 from ecomlib.lab.rabbit_panel import RabbitPanel
 
 ROOT = Path(__file__).resolve().parent.parent
+EXERCISES = every_exercise()
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONGEST_SENTENCE = 32  # words: many readers are not native
 

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import cache
 from html import escape
+from importlib import import_module
 from threading import Thread
 from types import CodeType, FrameType
 from typing import Any, Literal
 
 from ecomlib.errors import named
-from ecomlib.lab.exercises import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07
 from ecomlib.lab.exercises.exercise import Exercise
 from ecomlib.lab.source import Source
 
-LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07)
-EXERCISES: dict[str, Exercise] = {e.id: e for lesson in LESSONS for e in lesson.EXERCISES}
+LESSONS = range(1, 8)  # those that have exercises
 MARKS = {"right": "✓", "wrong": "✗", "blank": "○"}
 COLOURS = {
     "right": "--jp-success-color1,#388e3c",
@@ -84,10 +84,24 @@ def solution(id: str) -> Source:
     return Source(_exercise(id).solution)
 
 
+@cache
+def exercises(lesson: int) -> dict[str, Exercise]:
+    """Those of one lesson, by their ids. What they need, a web server for instance, is imported only now."""
+    found: tuple[Exercise, ...] = import_module(f"ecomlib.lab.exercises.lesson{lesson:02}").EXERCISES
+    return {exercise.id: exercise for exercise in found}
+
+
+def every_exercise() -> dict[str, Exercise]:
+    """In the order of the lessons."""
+    return {id: exercise for lesson in LESSONS for id, exercise in exercises(lesson).items()}
+
+
 def _exercise(id: str) -> Exercise:
-    if id not in EXERCISES:
-        raise ValueError(f"There is no exercise {id!r}: choose one of {', '.join(EXERCISES)}.")
-    return EXERCISES[id]
+    lesson = str(id).partition(".")[0]
+    found = exercises(int(lesson)) if lesson.isdecimal() and int(lesson) in LESSONS else {}
+    if id not in found:
+        raise ValueError(f"There is no exercise {id!r}: choose one of {', '.join(every_exercise())}.")
+    return found[id]
 
 
 def _empty(*_: object) -> None: ...
