@@ -179,9 +179,8 @@ class EventBus:
         if not self._scheduler.workers:
             self._scheduler.run(deadline=deadline)
         if not self._scheduler.wait_for_end(deadline):
-            raise NotDrained(
-                f"After {timeout:g} s deliveries are left for: {', '.join(self._scheduler.left())}. They go on."
-            )
+            left = ", ".join(self._scheduler.left())
+            raise NotDrained(f"After {timeout:g} s deliveries are left for: {left}. They go on.")
 
     def redeliver(self, letter: DeadLetter) -> None:
         """Queue the dead letter's event again for the subscription that failed; the log gets no second record.
@@ -193,9 +192,7 @@ class EventBus:
         with self._publishing, self._scheduler.lock:
             entry = next((entry for entry in self._scheduler.dead if entry[0] == letter), None)
             if entry is None:
-                raise NotSubscribed(
-                    f"There is no such dead letter of {letter.subscription!r}: was it redelivered already?"
-                )
+                raise NotSubscribed(f"{letter.subscription!r} has no such dead letter: was it redelivered already?")
             _, failed, item = entry
             taker = self._registry.by_name.get(failed.name) if failed.cancelled else failed
             if taker is None or bool(taker.patterns) != isinstance(item, Event):

@@ -138,4 +138,4 @@ def send_again(url: str, topology: Topology, letter: DeadLetter) -> None:
                     raise NotSubscribed(gone) from None
                 channel.basic_ack(method.delivery_tag)
                 return
-    raise NotSubscribed(f"There is no such dead letter of {letter.subscription!r}: was it redelivered already?")
+    raise NotSubscribed(f"{letter.subscription!r} has no such dead letter: was it redelivered already?")

@@ -108,10 +108,14 @@ class Webhook:
     def accept_all(self, reports: Sequence[Report]) -> list[Accepted | Exception]:
         """As `accept` for each of them. Those that are surely new are written to the log together."""
         found: dict[int, Accepted | Exception] = {}
-        new = [n for n, report in enumerate(reports) if self.inbox.claim(report.key)]
-        found.update((n, copied) for n in new if (copied := self._copied(reports[n])))
-        new = [n for n in new if n not in found]
-        found.update(zip(new, self._publish([reports[n] for n in new]), strict=True))
+        claimed = [n for n, report in enumerate(reports) if self.inbox.claim(report.key)]
+        try:
+            found.update((n, copied) for n in claimed if (copied := self._copied(reports[n])))
+            new = [n for n in claimed if n not in found]
+            found.update(zip(new, self._publish([reports[n] for n in new]), strict=True))
+        finally:  # also where it was interrupted: others may wait for these keys
+            for n in claimed:
+                self.inbox.release(reports[n].key)
         return [found[n] if n in found else self._again(report) for n, report in enumerate(reports)]
 
     def _publish(self, reports: Sequence[Report]) -> list[Accepted | Exception]:
@@ -124,9 +128,9 @@ class Webhook:
         except Exception as error:
             receipts = [error] * len(reports)
         for report, receipt in zip(reports, receipts, strict=True):
-            taken = None if isinstance(receipt, Exception) else receipt
-            self.inbox.settle(report.key, taken)
-            if taken is None and report.key is None and report.signed is not None:
+            if not isinstance(receipt, Exception):
+                self.inbox.remember(report.key, receipt)
+            elif report.key is None and report.signed is not None:
                 self._used.release(report.signed)
         return [self._problem(r) if isinstance(r, Exception) else (r.event, False) for r in receipts]
 

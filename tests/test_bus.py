@@ -805,7 +805,7 @@ def test_a_dead_letter_is_redelivered_once(bus: EventBus) -> None:
     bus.drain(LIMIT)
     (letter,) = bus.dead_letters
     bus.redeliver(letter)
-    with pytest.raises(NotSubscribed, match="no such dead letter of 'printer'"):
+    with pytest.raises(NotSubscribed, match="'printer' has no such dead letter"):
         bus.redeliver(letter)
 
 

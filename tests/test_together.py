@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from anyio import to_thread
 
 from ecomlib.web.together import Together
 
@@ -75,6 +76,24 @@ def test_who_is_cancelled_is_no_trouble_to_the_others() -> None:
         work.go_on.set()
         assert await second == 4
         assert together.open == 0
+
+    work = Work()
+    together = Together(work)
+    asyncio.run(ask())
+
+
+def test_where_no_thread_is_to_be_had_all_are_told_and_the_next_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_thread(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def ask() -> None:
+        with monkeypatch.context() as full:
+            full.setattr(to_thread, "run_sync", no_thread)
+            failed = await asyncio.wait_for(asyncio.gather(together(1), together(2), return_exceptions=True), LIMIT)
+        assert [str(error) for error in failed] == ["can't start new thread"] * 2
+        assert together.open == 0
+        work.go_on.set()
+        assert await together(5) == 10
 
     work = Work()
     together = Together(work)

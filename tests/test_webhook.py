@@ -1115,6 +1115,25 @@ def test_of_what_is_taken_together_each_has_its_own_answer(tmp_path: Path) -> No
     shop.close()
 
 
+def test_an_interruption_leaves_no_key_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl+C in a notebook that calls `accept` itself. Whoever comes next with the key must not wait for ever."""
+
+    def interrupted(events: object) -> None:
+        raise KeyboardInterrupt
+
+    headers = Headers({"Content-Type": PLAIN, "Idempotency-Key": "a"})
+    shop = open_shop(tmp_path)
+    webhook = Webhook(shop, FREE)
+    report = read_report(headers, b'{"order_id": 1, "status": "shipped"}', shop.new_event)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(shop.bus, "publish_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            webhook.accept(report)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(webhook.accept, report).result(30) == (report.event, False)
+    shop.close()
+
+
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_who_watches_may_ask_by_head(tmp_path: Path, path: str) -> None:
     with served(tmp_path / "log") as client:

@@ -51,7 +51,7 @@ class Inbox:
             return event, True
 
     def claim(self, key: str | None) -> bool:
-        """Whether the delivery is surely a new one. Then others with its key wait until it is settled."""
+        """Whether the delivery is surely a new one. Then others with its key wait until it is released."""
         if key is None:
             return True
         number = _number(key)
@@ -61,14 +61,16 @@ class Inbox:
             self._in_hand.add(number)
         return True
 
-    def settle(self, key: str | None, receipt: Receipt | None) -> None:
-        """The end of what `claim` began: it was published, or, without a receipt, the key is free again."""
+    def remember(self, key: str | None, receipt: Receipt) -> None:
+        """The delivery was taken."""
         if key is not None:
-            number = _number(key)
+            self._remember(_number(key), receipt)
+
+    def release(self, key: str | None) -> None:
+        """The end of what `claim` began. If it was not taken meanwhile, the key is free again."""
+        if key is not None:
             with self._changed:
-                if receipt is not None:
-                    self._remember(number, receipt)
-                self._in_hand.discard(number)
+                self._in_hand.discard(_number(key))
                 self._changed.notify_all()
 
     def _remember(self, number: int, receipt: Receipt) -> None:

@@ -42,7 +42,11 @@ class Together(Generic[T, R]):
             while self._waiting:
                 taken, self._waiting = self._waiting, []
                 items = [item for item, _ in taken]
-                results = await to_thread.run_sync(self._all_of, items, limiter=self._one)
+                results: Sequence[R | Exception]
+                try:
+                    results = await to_thread.run_sync(self._work, items, limiter=self._one)
+                except Exception as error:  # nobody may wait for ever; there may have been no thread to be had, either
+                    results = [error] * len(items)
                 for (_, waits), result in zip(taken, results, strict=True):
                     if waits.done():  # who asked has been cancelled
                         continue
@@ -52,9 +56,3 @@ class Together(Generic[T, R]):
                         waits.set_result(result)
         finally:
             self._working = None
-
-    def _all_of(self, items: Sequence[T]) -> Sequence[R | Exception]:
-        try:
-            return self._work(items)
-        except Exception as error:  # nobody may wait for ever
-            return [error] * len(items)
