@@ -60,8 +60,8 @@ def events_frame(
     Raises `BadInput` where such a field holds no amount, or where there is a field `amount_cents` already; with
     `money=()` all fields stay as the log has them.
 
-    Every checksum is checked. Raises `DamagedRecord` at the first damaged place, and else `LogError` where
-    `FileLog.read` does; but no data is held against the catalogue. A last line that is not whole is not read.
+    Every checksum is checked. Raises `DamagedRecord` at the first damaged place. A last line that is not whole is not
+    read. Nothing else that an event must be is looked at: where a log was not written by `append`, `FileLog.read` does.
 
     `engine` is pyarrow where that is installed, and else Python, which takes longer; the frames are equal. Of
     the file itself only some blocks are in memory at once.
