@@ -57,7 +57,7 @@ def races(bench: Bench) -> Iterator[Race]:
                 side(LOOP, with_a_loop(handlers)),
             ),
             goals,
-            rounds=11,
+            rounds=9,
         )
 
 

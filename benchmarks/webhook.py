@@ -57,7 +57,7 @@ def races(bench: Bench) -> Iterator[Race]:
             Side("uvicorn, an app that does nothing", "limit", peer(hello)),
         )
         goals = (Goal(SYSTEM, ROUTE, 0.8), Goal(BATCH, ROUTE, 0.5))
-        yield Race(f"webhook, {CONNECTIONS} connections, log on", "reports", sides, goals)
+        yield Race(f"webhook, {CONNECTIONS} connections, log on", "reports", sides, goals, rounds=5)
 
 
 @contextmanager

@@ -59,8 +59,7 @@ class EventBus:
             raise BadEvent(f"{event!r:.40} is no event: publish(Event('order.created', {{'order_id': 1}})).")
         deadline = time.monotonic() + wait if wait else 0.0
         while True:
-            self._publishing.acquire()  # and released below: `with` would take twice as long
-            try:
+            with self._publishing:
                 subscriptions, names = self._registry.routes[event.type]
                 for subscription in subscriptions:
                     if len(subscription.queue) >= self.limit:
@@ -72,8 +71,6 @@ class EventBus:
                     self._history.append(event)
                     self._scheduler.add(subscriptions, event)
                     return Receipt(event, names, position)
-            finally:
-                self._publishing.release()
             self._wait_for_room(subscription, deadline)
 
     def publish_all(self, events: Iterable[Event]) -> list[Receipt | BusFull]:

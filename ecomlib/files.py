@@ -103,43 +103,31 @@ class LogFile:
 
 
 class Writer:
-    """A log file for one writer at a time, among all threads and processes: `with writer as (file, size)`.
+    """A log file for one writer at a time, among all processes: `with writer.turn, writer as (file, size)`.
 
-    A process that dies lets go of it. The first use opens the file, and one beside it for the lock; in a process that
-    was forked it does so again, for an open file is locked for all who inherit it.
+    `turn` is for the threads. A process that dies lets go of the file. The first use opens it, and one beside it for
+    the lock.
     """
 
     def __init__(self, path: Path, files: Callable[[Path], LogFile]) -> None:
+        self.turn = threading.Lock()  # apart, for a lock's own `with` is the only one that Ctrl+C can't split
         self._path, self._files = path, files
         self._opened: tuple[LogFile, IO[bytes]] | None = None
-        self._process = 0
-        self._threads = threading.Lock()
 
     def __enter__(self) -> tuple[LogFile, int]:
-        self._threads.acquire()
+        if self._opened is None:
+            self._opened = self._files(self._path), self._path.with_suffix(".lock").open("ab", buffering=0)
+        file, between_processes = self._opened
         try:
-            if self._process != os.getpid():
-                self.close()
-            if self._opened is None:
-                self._process = os.getpid()
-                self._opened = self._files(self._path), self._path.with_suffix(".lock").open("ab", buffering=0)
-            file, between_processes = self._opened
             lock(between_processes)
-            try:
-                return file, file.size()
-            except BaseException:
-                unlock(between_processes)
-                raise
+            return file, file.size()
         except BaseException:
-            self._threads.release()
+            unlock(between_processes)
             raise
 
     def __exit__(self, *exc: object) -> None:
-        try:
-            if self._opened:
-                unlock(self._opened[1])
-        finally:
-            self._threads.release()
+        if self._opened:
+            unlock(self._opened[1])
 
     def close(self) -> None:
         for file in self._opened or ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,20 +21,27 @@ class Partition:
 
     def __init__(self, path: Path, topic: str, number: int, files: Callable[[Path], LogFile]) -> None:
         self.path, self.topic, self.number = path, topic, number
-        self._writer, self._errors = Writer(path, files), disk_errors(path)
-        self._shared = Shared(self._append)
+        self._files, self._errors = files, disk_errors(path)
+        self._begin()
         self._tail = 0, 0  # the file's size as this object saw it last, and the offset that comes there
         self._ended = 0, 0  # the same, for whoever only looks
 
+    def _begin(self) -> None:
+        """Also in a process that was forked: it inherits locks whose holders it has not, and opened files."""
+        self._process, self._writer, self._shared = os.getpid(), Writer(self.path, self._files), Shared(self._append)
+
     def append(self, events: tuple[Event, ...], durability: Durability) -> int:
         """Returns the offset of the first."""
+        if self._process != os.getpid():
+            self._writer.close()
+            self._begin()
         if durability == "batch":
             return self._shared(events)
         return self._append([events], durability)[0]
 
     def _append(self, groups: list[tuple[Event, ...]], durability: Durability = "batch") -> list[int]:
         """Returns the offset of the first in each group."""
-        with self._errors, self._writer as (file, size):
+        with self._errors, self._writer.turn, self._writer as (file, size):
             if size != self._tail[0]:
                 size = self._mend_tail(file, size)
             offset = self._tail[1]
@@ -69,7 +77,7 @@ class Partition:
 
     def check(self) -> None:
         """Raises `LogError` where an append could not begin."""
-        with self._errors, self._writer:
+        with self._errors, self._writer.turn, self._writer:
             pass
 
     def _mend_tail(self, file: LogFile, length: int) -> int:

@@ -155,7 +155,7 @@ class Scheduler:
                 s.handler(item)
             except BaseException as error:
                 if not in_worker and not isinstance(error, Exception):
-                    self._give_back(s, delivery)  # Ctrl+C stops whoever runs the bus; the delivery is not lost
+                    self._give_back(s, delivery)  # Ctrl+C in a handler stops whoever runs the bus; nothing is lost
                     raise
                 self._fail(s, delivery, perf_counter() - began, error)
             else:

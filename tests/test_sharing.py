@@ -118,3 +118,16 @@ def test_nobody_is_forgotten_and_nobody_works_beside_another() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(shared, range(5000), timeout=LIMIT)) == list(range(5000))
     assert most == 1
+
+
+def test_a_thread_that_gives_up_waiting_has_nothing_done_for_it() -> None:
+    """As when Control-C meets one that waits for its turn."""
+    press = Press()
+    shared = Shared(press)
+    with ThreadPoolExecutor(4) as pool:
+        answers = asked(pool, shared, press)
+        shared._waiting[1].gone = True
+        press.go_on.release(4)
+        assert answers[0].result(LIMIT) == 2
+        assert [answer.result(LIMIT) for answer in answers[1:]] == [4, 6, 8]
+    assert sorted(map(sorted, press.groups[1:])) in ([[2], [3, 4]], [[2, 3], [4]], [[2, 4], [3]])
