@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Self
 
 from ecomlib.clock import Clock, SystemClock
@@ -252,6 +253,10 @@ class EventBus:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         return tuple(map(Attempt._make, self._scheduler.attempts.copy()))
+
+    def latest(self, n: int) -> list[Attempt]:
+        """The last of the attempts, the newest first, without an object for each that is kept."""
+        return [Attempt._make(attempt) for attempt in islice(reversed(self._scheduler.attempts.copy()), n)]
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:

@@ -104,8 +104,8 @@ class Scheduler:
             with suppress(ValueError):  # if it is not there, it is being served, and let go by whoever does that
                 self._ready.remove(s)
                 self._busy.discard(s)
-            self._room.notify_all()
-            self._end.notify_all()
+            for waiting in (self._work, self._room, self._end):  # some for its retry, some for room, some for the end
+                waiting.notify_all()
         return dropped
 
     def _wake_retries(self) -> float:

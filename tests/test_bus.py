@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from ecomlib.events import Event
 from ecomlib.log import FileLog
 from ecomlib.ports import DeadLetter, Position, Retry
 from tests.contracts.bus import FOREVER, LIMIT, Failing, created, shipped, tried
+from tests.support.webhook import wait_until
 
 ONCE = Retry(attempts=1)
 HOURS = Retry(attempts=5, pause=3600, longest=7200)  # whoever really waits for it, waits too long
@@ -961,3 +964,123 @@ def test_a_bus_without_a_log_says_that_it_cant_replay(bus: EventBus) -> None:
 def test_a_bus_of_nothing_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(BadInput, match="at least"):
         EventBus(**wrong)  # type: ignore[arg-type]
+
+
+# --- at the same moment -----------------------------------------------------------------------------------
+
+
+def test_what_is_queued_while_the_last_delivery_ends_is_delivered_too(bus: EventBus, gate: Gate) -> None:
+    class Slow(deque[Any]):
+        """The delivery that runs has ended before anything stands here."""
+
+        def append(self, delivery: Any) -> None:
+            gate.opened.set()
+            bus.drain(LIMIT)
+            super().append(delivery)
+
+    subscription = bus.subscribe("#", handler=gate)
+    with bus:
+        bus.publish(created(1))
+        assert gate.entered.wait(LIMIT)
+        subscription.queue = Slow()
+        bus.publish(created(2))
+    assert len(bus.attempts) == 2
+
+
+def test_what_is_queued_just_after_the_queue_was_found_empty_is_delivered_too(bus: EventBus) -> None:
+    coming = [created(2)]
+
+    class Empty(deque[Any]):
+        """Says that it is empty, and then it is no more."""
+
+        def __bool__(self) -> bool:
+            empty = len(self) == 0
+            if empty and coming:
+                bus.publish(coming.pop())
+            return not empty
+
+    subscription = bus.subscribe("#", handler=lambda event: None)
+    subscription.queue = Empty()
+    bus.publish(created(1))
+    assert bus.run_until_idle() == 2
+
+
+def test_who_waits_for_room_or_for_the_end_goes_on_when_a_subscription_is_cancelled(
+    in_thread: Callable[[Callable[[], Any]], threading.Thread],
+) -> None:
+    bus = EventBus(limit=1, retry=HOURS, threads=1)
+    full = bus.subscribe("#", handler=Failing(FOREVER))
+    with bus:
+        bus.publish(created(1))
+        wait_until(lambda: full.held)  # its retry is an hour away
+        bus.publish(created(2))
+        publisher = in_thread(lambda: bus.publish(created(3), wait=3600))
+        drainer = in_thread(lambda: bus.drain(3600))
+        wait_until(lambda: bus._scheduler._full and bus._scheduler._end._waiters)  # type: ignore[attr-defined]
+        assert full.cancel() == 2
+        for thread in (publisher, drainer):
+            thread.join(LIMIT)
+            assert not thread.is_alive()
+    assert len(bus.history) == 3
+
+
+def test_whoever_waits_for_a_retry_takes_over_what_another_leaves(
+    gate: Gate, in_thread: Callable[[Callable[[], Any]], threading.Thread]
+) -> None:
+    """Without worker threads: one makes a single delivery, and while it lasts another one comes and waits."""
+    bus = EventBus(retry=HOURS)
+    bus.subscribe("order.created", handler=Failing(FOREVER))
+    bus.subscribe("order.shipped", handler=gate, name="gate")
+    bus.publish(created())
+    assert bus.deliver_one()  # it failed, and its retry is an hour away
+    bus.publish(shipped(1))
+    bus.publish(shipped(2))
+    one = in_thread(bus.deliver_one)
+    assert gate.entered.wait(LIMIT)
+    other = in_thread(bus.deliver_one)
+    wait_until(lambda: bool(bus._scheduler._idle))
+    gate.opened.set()
+    for thread in (one, other):
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+    assert [outcome for _, _, outcome in tried(bus, "gate")] == ["handled", "handled"]
+
+
+def test_drain_without_threads_begins_no_delivery_after_its_time(bus: EventBus, recorder: list[Any]) -> None:
+    bus.subscribe("#", handler=recorder.append, name="late")
+    bus.publish(created())
+    with pytest.raises(NotDrained, match="are left for: late"):
+        bus.drain(0)
+    assert recorder == []
+
+
+def test_what_is_cancelled_when_it_has_just_been_taken_up_holds_up_nobody(bus: EventBus, recorder: list[Any]) -> None:
+    class Cancelled(deque[Any]):
+        """Whoever takes a delivery from it comes too late."""
+
+        def popleft(self) -> Any:
+            if not subscription.cancelled:
+                subscription.cancel()
+            return super().popleft()
+
+    subscription = bus.subscribe("#", handler=recorder.append)
+    subscription.queue = Cancelled()
+    bus.publish(created())
+    assert bus.run_until_idle() == 0
+    bus.drain(0)
+    assert recorder == []
+
+
+def test_a_cancel_ends_the_wait_for_a_retry_that_nobody_needs_any_more() -> None:
+    bus = EventBus(retry=Retry(pause=3600))
+
+    def fails(event: Event) -> None:
+        raise ValueError("no")
+
+    subscription = bus.subscribe("#", handler=fails)
+    bus.publish(created())
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(bus.run_until_idle)
+        wait_until(lambda: bool(bus._scheduler._idle))
+        assert subscription.cancel() == 1
+        assert made.result(LIMIT) == 1

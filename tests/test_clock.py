@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, getcontext
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -144,3 +145,20 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
+
+
+def test_a_thread_that_is_taken_at_the_moment_when_it_would_end_does_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+
+    class Idle(list[Any]):
+        """Whoever wants to leave finds that it has just been taken, and the job is to come."""
+
+        def remove(self, jobs: Any) -> None:
+            super().remove(jobs)
+            jobs.put(done.set)
+            raise ValueError("it is not there")
+
+    monkeypatch.setattr(ecomlib.clock, "LINGER", 0.01)
+    monkeypatch.setattr(ecomlib.clock, "_idle", Idle())
+    within(20, lambda: None)
+    assert done.wait(20)

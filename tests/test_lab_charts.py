@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -265,3 +266,16 @@ def test_show_displays_the_picture_with_its_words(
     assert bundle["text/plain"] == "Orders by hour: 3 in all, most in 9:00 (2)."
     assert b64decode(bundle["image/png"]).startswith(b"\x89PNG")
     assert about["image/png"]["alt"] == bundle["text/plain"]
+
+
+def test_threads_draw_side_by_side_and_each_gets_its_own_picture(frames: dict[str, pd.DataFrame]) -> None:
+    def hours(_: int) -> bytes:
+        return charts.png(charts.orders_by_hour(frames["hours"]))
+
+    def delays(_: int) -> bytes:
+        return charts.png(charts.delays(frames["delays"]))
+
+    alone = hours(0), delays(0)
+    with ThreadPoolExecutor(4) as pool:
+        drawn = [*zip(pool.map(hours, range(10)), pool.map(delays, range(10)), strict=True)]
+    assert drawn == [alone] * 10

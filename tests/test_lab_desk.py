@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,28 @@ def test_rows_are_the_latest_and_counts_are_all_of_them(desk: Desk) -> None:
         == len(desk.shop.bus.attempts)
         == sum(sum(counts.values()) for counts in desk.attempts_by_service().values())
     )
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_a_look_at_many_attempts_sets_off_no_garbage_collection(desk: Desk, collecting: bool) -> None:
+    desk.fire_many(300)
+    assert len(desk.shop.bus.attempts) > 2 * gc.get_threshold()[0], "as many objects would set some off"
+    collected: list[str] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        collected.append(phase)
+
+    was = gc.isenabled()
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        (gc.enable if collecting else gc.disable)()
+        desk.rows()
+        assert gc.isenabled() is collecting, "as it was"
+    finally:
+        gc.callbacks.remove(note)
+        (gc.enable if was else gc.disable)()
+    assert not collected
 
 
 def test_its_numbers_are_in_its_repr(desk: Desk) -> None:

@@ -174,6 +174,15 @@ def test_the_picture_changes_and_has_a_name(panel: Panel) -> None:
     assert panel.image.tooltip.startswith("Attempts by service: email 1 handled")
 
 
+def test_the_picture_is_sent_first(panel: Panel) -> None:
+    sent: list[Any] = []
+    for widget in (panel.image, panel._rows, panel._counters, panel._message):
+        widget.observe(lambda change: sent.append(change.owner), names="value")
+    panel.fire()
+    assert sent[0] is panel.image
+    assert len(sent) == 4
+
+
 def test_tab_goes_from_the_order_over_the_fault_to_the_dead_letters(panel: Panel) -> None:
     kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.ToggleButtons)
     names = [w._dom_classes[0].removeprefix("ecomlib-") for w in widgets_of(panel) if isinstance(w, kinds)]

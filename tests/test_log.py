@@ -744,3 +744,42 @@ def test_a_file_that_was_replaced_while_it_was_open_is_neither_lost_nor_damaged(
     with FileLog(tmp_path / "log") as anew:
         anew.append("shop", brewed(4))
         assert len(list(anew.read("shop"))) == 2
+
+
+def test_who_was_refused_keeps_the_file_from_nobody(tmp_path: Path) -> None:
+    """Another file stands there for a while: neither this writer nor another one waits for ever when it is back."""
+    here, away = tmp_path / "log", tmp_path / "away"
+    log = FileLog(here, durability="system")
+    log.append("shop", brewed(1))
+    here.rename(away)
+    with FileLog(here) as restored:
+        restored.append("shop", brewed(1))
+    with pytest.raises(LogError, match="is another file"):
+        log.append("shop", brewed(2))
+    here.rename(tmp_path / "restored")
+    away.rename(here)
+    run_at_once(1, lambda _: FileLog(here, durability="system").append("shop", brewed(3)))
+    run_at_once(1, lambda _: log.append("shop", brewed(4)))
+    assert [event.data.number for event in events_in(log)] == [1, 3, 4]
+
+
+def test_what_the_system_takes_in_pieces_is_written_whole(log: FileLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:100]))
+    log.append("shop", *[brewed(n, note="x" * 50) for n in range(5)])
+    assert [event.data.number for event in events_in(log)] == [0, 1, 2, 3, 4]
+
+
+class InterruptedFile(LogFile):
+    """Control-C comes while the disk works."""
+
+    def sync(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_before_the_fsync_leaves_nothing_that_was_not_acknowledged(file: Path) -> None:
+    before = file.read_bytes()
+    log = FileLog(file.parent.parent, durability="each", files=InterruptedFile)
+    with pytest.raises(KeyboardInterrupt):
+        log.append("shop", brewed(5))
+    assert file.read_bytes() == before

@@ -200,3 +200,18 @@ def test_pyarrow_is_not_needed(log: FileLog, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(log_frame, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "ecomlib.lab.arrow_columns", None)
     assert len(events_frame(log)) == 4
+
+
+def test_amounts_that_others_wrote_as_numbers_are_cents_too(log: FileLog, engine: Engine) -> None:
+    log.append("shop", *[brewed(amount=amount) for amount in (5, 7, 1_000_000)])
+    assert events_frame(log, engine=engine)["amount_cents"].tolist() == [500, 700, 100_000_000]
+    log.append("shop", brewed(amount="0.5"))
+    assert events_frame(log, engine=engine)["amount_cents"].tolist() == [500, 700, 100_000_000, 50]
+
+
+@pytest.mark.parametrize("values", [[-(2**53) - 1, 0.5], [-(2**63) - 1, 1]])
+def test_below_zero_too_a_number_that_is_too_big_for_its_column_stays_exact(
+    log: FileLog, engine: Engine, values: list[Any]
+) -> None:
+    log.append("shop", *[brewed(value=value) for value in values])
+    assert events_frame(log, engine=engine)["value"].tolist() == values

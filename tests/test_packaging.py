@@ -341,3 +341,23 @@ def test_make_lab_listens_to_this_machine_only(lab_address: str) -> None:
     every_interface_would_answer = ("127.0.0.2", urlsplit(lab_address).port)
     with pytest.raises(OSError, match=r"refused|timed out|assign|unreachable"):
         socket.create_connection(every_interface_would_answer, timeout=2)
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("goal", "lock"), [("tools", "tests/requirements.lock"), ("peers", "benchmarks/requirements.lock")]
+)
+def test_make_installs_more_once_and_again_when_its_lock_or_the_environment_has_changed(
+    goal: str, lock: str, environment: Path
+) -> None:
+    stamp = environment / f".{goal}"
+
+    def installs(*options: str) -> bool:
+        would_do = make("--dry-run", *options, goal, f"VENV={environment}").stdout
+        return f"--require-hashes -r {lock};" in would_do and f"touch {stamp}" in would_do
+
+    assert installs()
+    stamp.touch()
+    assert not installs()
+    assert installs("-W", lock)
+    assert installs("-W", f"{environment}/.locked")

@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -201,3 +202,29 @@ def test_a_very_long_day_is_announced(
     monkeypatch.setattr("ecomlib.verbs.shop.MANY", 20)
     assert main(["demo", "--orders", "20", "--json"]) == 0
     assert capsys.readouterr().err == "Making a day of 20 orders: about a minute for a million.\n"
+
+
+def test_a_plain_line_comes_seldom_and_says_how_long_the_rest_will_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    with progress.progress("Serving", 100, "commands", stopped="") as shown:
+        for _ in range(70):
+            seconds[0] += 1.0
+            shown.add()
+    assert capsys.readouterr().err.splitlines() == [
+        "Serving 30 of 100 commands, about 0:01:10 left",
+        "Serving 60 of 100 commands, about 0:00:40 left",
+    ]
+
+
+def test_what_is_served_and_replayed_comes_to_all_that_was_announced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(progress, "RARE", 0.0)
+    assert main(["demo", "--orders", "200", "--json"]) == 0
+    last = {line.split()[0]: line for line in capsys.readouterr().err.splitlines()}
+    for doing in ("Serving", "Replaying"):
+        assert re.fullmatch(rf"{doing} (\d+) of \1 \w+, about 0:00:00 left", last[doing])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ecomlib.events import Event
 from ecomlib.log import FileLog
 from ecomlib.ports import Position, Receipt
 from tests.support.disks import FullFile, One
+from tests.support.webhook import LIMIT
 
 
 def events(*numbers: int, verb: str = "shipped") -> list[Event]:
@@ -70,3 +72,40 @@ def test_where_the_log_cannot_be_written_nobody_gets_anything(tmp_path: Path) ->
         bus.drain()
         assert [event.data.order_id for event in handled] == ["1"]
         assert log.end("shop") == 1
+
+
+def test_an_event_that_is_refused_takes_no_room_from_the_next() -> None:
+    bus = EventBus(limit=1)
+    bus.subscribe("order.shipped", handler=lambda event: None, name="full")
+    bus.publish(events(0)[0])
+    bus.subscribe("order.*", handler=lambda event: None, name="roomy")
+    results = bus.publish_all([*events(1), *events(2, verb="delivered")])
+    assert [type(result) for result in results] == [BusFull, Receipt]
+
+
+def test_nobody_elses_event_comes_between_and_every_queue_has_the_order_of_the_log(tmp_path: Path) -> None:
+    """Whoever comes while the log is written is queued behind what was written."""
+
+    class Busy(FileLog):
+        def append(self, topic: str, *events: Event) -> tuple[Position, ...]:
+            places = super().append(topic, *events)
+            if len(events) == 2:
+                other.start()
+                other.join(0.1)  # it may try as long as it likes
+            return places
+
+    with Busy(tmp_path, durability="system") as log:
+        bus, handled = EventBus(log=log, topic="shop"), list[Event]()
+        bus.subscribe("#", handler=handled.append)
+        other = threading.Thread(target=lambda: bus.publish(*events(3)))
+        bus.publish_all(events(1, 2))
+        other.join(LIMIT)
+        bus.drain(LIMIT)
+        assert [event.data.order_id for event in handled] == ["1", "2", "3"]
+        assert handled == [record.event for record in log.read("shop")] == list(bus.history)
+
+
+def test_where_nothing_is_taken_the_log_is_left_alone(tmp_path: Path) -> None:
+    bus = EventBus(log=FileLog(tmp_path / "log"), topic="shop", limit=1)
+    assert bus.publish_all([]) == []
+    assert not (tmp_path / "log").exists()

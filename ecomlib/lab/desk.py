@@ -175,7 +175,7 @@ class Desk:
             self.message = Message(str(error), ok=False)
             return
         made = self.attempts - before
-        self.message = Message(". ".join([said, *_reactions(self.shop.bus.attempts[-made:] if made else ())]) + ".")
+        self.message = Message(". ".join([said, *_reactions(reversed(self.shop.bus.latest(made)))]) + ".")
 
     @property
     def attempts(self) -> int:
@@ -187,7 +187,7 @@ class Desk:
 
     def rows(self, n: int = 12) -> list[Row]:
         """The latest attempts, the last one first."""
-        return [_row(attempt) for attempt in reversed(self.shop.bus.attempts[-n:])]
+        return [_row(attempt) for attempt in self.shop.bus.latest(n)]
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:

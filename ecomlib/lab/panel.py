@@ -102,6 +102,9 @@ class Panel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets ships 
     def refresh(self) -> None:
         """Show the shop as it is now: for orders that came another way than through this panel."""
         desk, n = self.desk, 6 if self._large else 12
+        # The picture first, since it takes the browser the longest: the words come while that decodes it.
+        counts = charts.attempts_frame(desk.attempts_by_service())
+        self.image.show(charts.attempts(counts, size=LARGE_CHART if self._large else CHART))
         self._message.value = view.message(desk.message)
         numbers = desk.counters()
         self._counters.value = view.counters({name: numbers[name] for name in LARGE} if self._large else numbers)
@@ -109,8 +112,6 @@ class Panel(Clickable, widgets.VBox):  # type: ignore[misc]  # ipywidgets ships 
         self._letters.value = view.dead_letters(desk.dead_letters, 3 if self._large else 5)
         planned = "; ".join(f"✗ {service} fails {when}" for service, when in desk.shop.faults.planned.items())
         self._faults.value = view.note(planned or "✓ Every service works.", "faults")
-        counts = charts.attempts_frame(desk.attempts_by_service())
-        self.image.show(charts.attempts(counts, size=LARGE_CHART if self._large else CHART))
 
     def __repr__(self) -> str:
         return f"Panel: {self.desk!r}"

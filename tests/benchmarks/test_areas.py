@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import benchmarks.__main__ as command
 from benchmarks.__main__ import AREAS, RESULTS, races_of
 from benchmarks.measuring import TINY, Bench, NotHere, Race, measure
 from tests.conftest import ROOT
@@ -50,3 +51,28 @@ def test_a_peer_that_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeyp
     monkeypatch.delitem(sys.modules, "benchmarks.dispatch", raising=False)
     with pytest.raises(NotHere, match="blinker is not installed: `make peers`"):
         races_of("dispatch")
+
+
+@pytest.mark.parametrize(
+    ("options", "missing", "written", "code"),
+    [
+        ([], {}, True, 0),
+        ([], {"rabbit": "RabbitMQ is not installed."}, True, 1),
+        (["--tiny"], {}, False, 0),
+        (["--only", "dispatch"], {}, False, 0),
+    ],
+    ids=["whole", "something is missing", "tiny", "a part"],
+)
+def test_only_a_whole_run_replaces_the_results(
+    options: list[str],
+    missing: dict[str, str],
+    written: bool,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *options])
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(command, "measure_areas", lambda areas, bench: ([], missing))
+    assert command.main() == code
+    assert (tmp_path / "RESULTS.md").exists() is written
