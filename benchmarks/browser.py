@@ -61,6 +61,7 @@ def races(bench: Bench) -> Iterator[Reading]:
         browser = playwright.chromium.launch(
             executable_path=_chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
+        bench.versions["Chromium"] = browser.version
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE * 1000)
         lab.wait()

@@ -6,10 +6,11 @@ refuse, and makes the same event of it. What it does not accept goes the second 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import repeat
+from itertools import starmap
 from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
@@ -23,6 +24,15 @@ from ecomlib.errors import BadEvent
 ATTRIBUTES = ("id", "source", "type", "subject", "correlationid", "causationid", "partitionkey")
 NO_EXTENSIONS: MappingProxyType[str, str | int | bool] = MappingProxyType({})
 INTEGERS = range(-(2**31), 2**31)  # as CloudEvents bounds them
+_TAKEN = {*ATTRIBUTES, "specversion", "time", "dataversion", "datacontenttype", "data"}
+_named = re.compile("[a-z0-9]+").fullmatch
+
+
+def is_extension(name: Any, value: Any) -> bool:
+    """Its name is lower-case letters and digits (no attribute's), its value printable text, a number or a truth."""
+    said = value in INTEGERS if isinstance(value, int) else isinstance(value, str) and value.isprintable()
+    return said and isinstance(name, str) and _named(name) is not None and name not in _TAKEN
+
 
 # --- as ecomlib writes it -----------------------------------------------------------------------------------
 
@@ -33,7 +43,8 @@ _MONEY = cs.no_info_after_validator_function(Decimal, cs.str_schema(pattern=f"^{
 _UTC = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z$"
 _TIME = cs.no_info_after_validator_function(datetime.fromisoformat, cs.str_schema(pattern=_UTC))
 _FIELDS: dict[Any, CoreSchema] = {Id: _ID, Id | None: cs.nullable_schema(_ID), Money: _MONEY, UnsaidMoney: _MONEY}
-_UNKNOWN_FIELD = cs.nullable_schema(cs.str_schema())  # numbers have bounds, and lists must be frozen: the second way
+_WHOLE = cs.int_schema(ge=-(2**63), lt=2**63)  # other numbers have bounds, and lists must be frozen: the second way
+_UNKNOWN_FIELD = cs.nullable_schema(cs.union_schema([cs.str_schema(), cs.bool_schema(), _WHOLE], mode="left_to_right"))
 
 
 E = TypeVar("E")
@@ -67,14 +78,25 @@ def _envelope(event: type[Any], model: type[Data], version: CoreSchema) -> CoreS
         "partitionkey": unsaid,
         "dataversion": version,
     }
-    none = cs.with_default_schema(cs.any_schema(), default_factory=repeat(NO_EXTENSIONS).__next__)
     said = {"specversion": "1.0", "datacontenttype": "application/json"}
     every = [
         *(cs.dataclass_field(name, schema) for name, schema in fields.items()),
-        cs.dataclass_field("extensions", none, init=False),  # an event that has some is read the other way
         *(cs.dataclass_field(name, cs.literal_schema([value]), init_only=True) for name, value in said.items()),
     ]
-    all_ = cs.dataclass_args_schema(event.__name__, every, collect_init_only=True, extra_behavior="forbid")
+    read = cs.dataclass_args_schema(event.__name__, every, collect_init_only=True, extra_behavior="allow")
+
+    def with_extensions(read: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:
+        said, _ = read
+        if len(said) == len(fields):  # each of them is there
+            said["extensions"] = NO_EXTENSIONS
+            return read
+        more = {name: said.pop(name) for name in list(said)[len(fields) :]}
+        if not all(starmap(is_extension, more.items())):
+            raise ValueError  # also for null, which says nothing: the other way leaves it out
+        said["extensions"] = MappingProxyType(more)
+        return read
+
+    all_ = cs.no_info_after_validator_function(with_extensions, read)
     return cs.dataclass_schema(event, all_, [*fields, "extensions"], slots=True, config=_STRICT)
 
 

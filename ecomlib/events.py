@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,12 +16,11 @@ from pydantic_core.core_schema import any_schema
 
 from ecomlib.catalogue import Data, newest_version, read_data
 from ecomlib.clock import SystemClock
-from ecomlib.envelope import ATTRIBUTES, INTEGERS, NO_EXTENSIONS, as_allowed, as_written
+from ecomlib.envelope import ATTRIBUTES, INTEGERS, NO_EXTENSIONS, as_allowed, as_written, is_extension
 from ecomlib.errors import BadEvent
 from ecomlib.ids import new_id
 from ecomlib.patterns import check_type
 
-_TAKEN = {*ATTRIBUTES, "specversion", "time", "dataversion", "datacontenttype", "data"}
 _attributes = attrgetter(*ATTRIBUTES)
 _json = SchemaSerializer(any_schema()).to_json
 _check_type = lru_cache(maxsize=1000)(check_type)  # the same few come again and again
@@ -75,9 +73,7 @@ class Event:
             if not isinstance(value, str) or not value or not value.isprintable():
                 raise BadEvent(f"{self.type}: {name} must be printable text, not {value!r:.40}.", field=name)
         for name, value in self.extensions.items():
-            named = isinstance(name, str) and re.fullmatch("[a-z0-9]+", name) and name not in _TAKEN
-            number = isinstance(value, int) and value in INTEGERS
-            if not named or not (number or (isinstance(value, str) and value.isprintable())):
+            if not is_extension(name, value):
                 raise BadEvent(
                     f"{self.type}: {name!r:.40} is no CloudEvents extension: its name is lower-case letters and digits "
                     "(no attribute's), its value printable text, a whole number of 32 bits, true or false.",

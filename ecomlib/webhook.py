@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic_core import to_json
 
 from ecomlib.errors import BadInput, BusFull, KeyReused, LogError
 from ecomlib.events import Event
-from ecomlib.ports import Receipt
+from ecomlib.ports import Receipt, Record
 from ecomlib.shop import TOPIC, Shop
 from ecomlib.web.inbox import Inbox
 from ecomlib.web.limits import RateLimit, read_body
@@ -73,6 +74,7 @@ class Webhook:
         shop.log.create(TOPIC, partitions=1)  # offsets tell events apart in one partition only
         self._accepting = Together(self.accept_all)
         self._trouble = ""
+        self.appended: deque[Record] = deque(maxlen=WAITING)  # the latest, for who follows the log
         self.following = 0  # the offset behind what was read
         for (_, _, offset), event in shop.log.read(TOPIC):
             self.inbox.apply(event, offset)
@@ -130,6 +132,8 @@ class Webhook:
         for report, receipt in zip(reports, receipts, strict=True):
             if not isinstance(receipt, Exception):
                 self.inbox.remember(report.key, receipt)
+                assert receipt.position is not None, "the bus of a webhook has a log"
+                self.appended.append(Record(receipt.position, receipt.event))
             elif report.key is None and report.signed is not None:
                 self._used.release(report.signed)
         return [self._problem(r) if isinstance(r, Exception) else (r.event, False) for r in receipts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,10 +38,13 @@ from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadInput
 from ecomlib.events import Event
 from ecomlib.log import FileLog
-from ecomlib.ports import Position
+from ecomlib.ports import Position, Record
+from ecomlib.services.analytics import Analytics
 from ecomlib.services.senders import Message, RecordingSender
 from ecomlib.shop import TOPIC, Shop, open_shop, replayed
 from ecomlib.web import reports
+from ecomlib.web.connections import Joining
+from ecomlib.web.following import Following
 from ecomlib.web.owed import Owed
 from ecomlib.web.problems import Problem
 from ecomlib.web.reports import Report, read_report
@@ -1151,3 +1155,124 @@ def test_a_port_that_is_taken_leaves_no_folder_behind(tmp_path: Path, unused_por
     with socket.create_server(("127.0.0.1", unused_port)), Process(tmp_path, port=unused_port) as server:
         assert server.end() == (2, "")
         assert not server.log.exists()
+
+
+# --- what the server spares itself ------------------------------------------------------------------------
+
+
+class NotesReads(FileLog):
+    reads = 0
+
+    def read(self, *where: Any, **more: Any) -> Iterator[Record]:
+        self.reads += 1
+        return super().read(*where, **more)
+
+
+class NotesIds(Analytics):
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def apply(self, event: Event) -> None:
+        self.ids.append(event.id)
+
+
+@contextmanager
+def followed() -> Iterator[tuple[NotesReads, list[str], deque[Record], Following]]:
+    with tempfile.TemporaryDirectory() as folder, NotesReads(folder, durability="system") as log:
+        projection, appended = NotesIds(), deque[Record](maxlen=3)
+        log.create(TOPIC, 1)
+        yield log, projection.ids, appended, Following(log, TOPIC, projection, 0, appended)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["append", "hand over", "keep back", "catch up"]), max_size=20))
+def test_totals_are_folded_in_the_logs_order_once_whoever_appended(steps: list[str]) -> None:
+    with followed() as (log, ids, appended, following):
+        there: list[str] = []
+        late = deque[Record]()
+        for step in [*steps, "catch up"]:
+            if step == "append":
+                event = Event("coffee.spilled")
+                there.append(event.id)
+                late.extend(Record(position, event) for position in log.append(TOPIC, event))
+            elif step == "catch up":
+                following.catch_up()
+                assert ids == there
+            elif late:
+                record = late.popleft()
+                appended.extend([record] if step == "hand over" else [])
+
+
+def test_the_totals_need_not_read_what_the_server_itself_appended() -> None:
+    with followed() as (log, ids, appended, following):
+        mine = [Event("coffee.spilled") for _ in range(4)]
+        for event in mine[:3]:
+            appended.extend(Record(position, event) for position in log.append(TOPIC, event))
+        following.catch_up()
+        assert (ids, log.reads) == ([event.id for event in mine[:3]], 0)
+        log.append(TOPIC, mine[3])
+        following.catch_up()
+        assert (ids, log.reads) == ([event.id for event in mine], 1)
+
+
+def test_the_server_hands_over_what_it_appended(tmp_path: Path) -> None:
+    with open_shop(tmp_path, durability="system") as shop:
+        webhook = Webhook(shop, Rules())
+        accepted = [
+            webhook.accept(read_report(Headers({"content-type": PLAIN}), json.dumps(CREATED).encode(), shop.new_event))[
+                0
+            ]
+        ]
+        assert shop.log is not None
+        assert list(webhook.appended) == [Record(Position(TOPIC, 0, 0), accepted[0])]
+        assert [record.event for record in shop.log.read(TOPIC, end=1)] == accepted
+
+
+class Wire(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes | bytearray | memoryview | str] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self.sent.append("closed")
+
+    def abort(self) -> None:
+        self.sent.append("aborted")
+
+
+def test_the_head_of_an_answer_and_its_body_are_sent_at_once_and_nothing_waits_for_more() -> None:
+    async def answers() -> None:
+        wire = Wire()
+        joining = Joining(wire, asyncio.get_running_loop())
+        for data in (b"head", b"body", b""):
+            joining.write(data)
+        assert wire.sent == [b"headbody"]
+        joining.write(b"alone")
+        await asyncio.sleep(0)
+        assert wire.sent[1:] == [b"alone"]
+        joining.write(b"last")
+        joining.close()
+        assert wire.sent[2:] == [b"last", "closed"]
+        joining.abort()
+        assert wire.sent[4:] == ["aborted"]
+
+    asyncio.run(answers())
+
+
+def test_trouble_with_the_log_is_told_once_and_again_when_it_comes_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = One(FullFile)
+    with on_disk(tmp_path, disk) as client:
+        client.post({"order_id": 1, "status": "shipped"})
+        assert isinstance(disk.file, FullFile)
+        for _ in range(2):
+            disk.file.full = True
+            for _ in range(3):
+                refused(client.post({"order_id": 2, "status": "shipped"}), 503)
+            disk.file.full = False
+            assert client.post({"order_id": 2, "status": "shipped"}).status_code == 202
+    assert sum("answered with 503" in record.message for record in caplog.records) == 2

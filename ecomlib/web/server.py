@@ -107,7 +107,8 @@ class Server:
 
     def _follow(self, log: Log) -> Following:
         """Other processes may append, so the totals are folded from the log, not from what the bus delivers."""
-        totals = Following(log, TOPIC, self.shop.analytics, self.webhook.following)
+        webhook = self.webhook
+        totals = Following(log, TOPIC, self.shop.analytics, webhook.following, webhook.appended)
         next(s for s in self.shop.bus.subscriptions if s.name == ANALYTICS).cancel()
         handler = self.shop.faults.wrap(ANALYTICS, lambda _: totals.catch_up(PAUSE))
         self.shop.bus.subscribe("#", handler=handler, name=ANALYTICS)
