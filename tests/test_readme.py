@@ -134,9 +134,10 @@ def test_the_lesson_that_jupyter_is_told_to_open_is_there() -> None:
             assert (ROOT / line.split()[-1]).is_file()
 
 
-@pytest.mark.parametrize(
-    ("code", "said"), zip(PYTHON, ["'revenue': '50.00'", "order.paid              50.0"], strict=True)
-)
+SAID = ("'revenue': '50.00'", "order.paid              50.0")
+
+
+@pytest.mark.parametrize(("code", "said"), list(zip(PYTHON, SAID, strict=True)))
 def test_the_python_runs(code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with contextlib.redirect_stdout(io.StringIO()) as out:
