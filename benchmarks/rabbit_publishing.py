@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack
 from typing import Any
@@ -167,6 +167,20 @@ def connection_each(url: str, fewest: int) -> Run:
 # --- the others: what their documentation shows ------------------------------------------------------------
 
 
+def both_ways(loop: asyncio.Runner, send: Callable[[CloudEvent], Awaitable[None]], few: int, many: int) -> list[Run]:
+    """One by one, and all at once."""
+    some, lots = peers_events(few), peers_events(many)
+
+    async def each() -> None:
+        for message in some:
+            await send(message)
+
+    async def in_flight() -> None:
+        await asyncio.gather(*map(send, lots))
+
+    return [lambda: rate(few, lambda: loop.run(each())), lambda: rate(many, lambda: loop.run(in_flight()))]
+
+
 def with_aio_pika(url: str, stack: ExitStack, few: int, many: int) -> dict[str, Run]:
     """A robust connection; its channels confirm by default, and each `publish` waits for that. In flight: `gather`."""
     loop = stack.enter_context(asyncio.Runner())
@@ -178,7 +192,6 @@ def with_aio_pika(url: str, stack: ExitStack, few: int, many: int) -> dict[str, 
 
     connection, exchange = loop.run(connect())
     stack.callback(lambda: loop.run(connection.close()))
-    some, lots = peers_events(few), peers_events(many)
 
     async def send(message: CloudEvent) -> None:
         body = message.model_dump_json().encode()
@@ -186,17 +199,7 @@ def with_aio_pika(url: str, stack: ExitStack, few: int, many: int) -> dict[str, 
         sent = aio_pika.Message(body, content_type=CONTENT_TYPE, message_id=message.id, delivery_mode=persistent)
         await exchange.publish(sent, KEY, mandatory=True)
 
-    async def each() -> None:
-        for message in some:
-            await send(message)
-
-    async def in_flight() -> None:
-        await asyncio.gather(*map(send, lots))
-
-    return {
-        AIO_EACH: lambda: rate(few, lambda: loop.run(each())),
-        AIO_IN_FLIGHT: lambda: rate(many, lambda: loop.run(in_flight())),
-    }
+    return dict(zip((AIO_EACH, AIO_IN_FLIGHT), both_ways(loop, send, few, many), strict=True))
 
 
 def with_faststream(url: str, stack: ExitStack, few: int, many: int) -> dict[str, Run]:
@@ -206,24 +209,13 @@ def with_faststream(url: str, stack: ExitStack, few: int, many: int) -> dict[str
     loop.run(rabbit.start())
     stack.callback(lambda: loop.run(rabbit.stop()))
     exchange = RabbitExchange(TOPOLOGY.exchange, type=ExchangeType.TOPIC, durable=True, declare=False)
-    some, lots = peers_events(few), peers_events(many)
 
     async def send(message: CloudEvent) -> None:
         await rabbit.publish(
             message, exchange=exchange, routing_key=KEY, mandatory=True, persist=True, message_id=message.id
         )
 
-    async def each() -> None:
-        for message in some:
-            await send(message)
-
-    async def in_flight() -> None:
-        await asyncio.gather(*map(send, lots))
-
-    return {
-        STREAM_EACH: lambda: rate(few, lambda: loop.run(each())),
-        STREAM_IN_FLIGHT: lambda: rate(many, lambda: loop.run(in_flight())),
-    }
+    return dict(zip((STREAM_EACH, STREAM_IN_FLIGHT), both_ways(loop, send, few, many), strict=True))
 
 
 def with_kombu(url: str, stack: ExitStack, few: int) -> Run:

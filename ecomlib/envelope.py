@@ -1,7 +1,8 @@
 """CloudEvents' JSON format is read in two ways: as ecomlib writes it, and as anybody may write it.
 
 The first way is all in Rust, in pydantic-core, and several times as fast. It accepts nothing that the second would
-refuse, and makes the same event of it. What it does not accept goes the second way, which has the sentences.
+refuse (but where a name stands twice, it does not look at what the last one replaces), and makes the same event of it.
+What it does not accept goes the second way, which has the sentences.
 """
 
 from __future__ import annotations

@@ -30,11 +30,14 @@ class Partition:
         """Also in a process that was forked: it inherits locks whose holders it has not, and opened files."""
         self._process, self._writer, self._shared = os.getpid(), Writer(self.path, self._files), Shared(self._append)
 
-    def append(self, events: tuple[Event, ...], durability: Durability) -> int:
-        """Returns the offset of the first."""
+    def _begin_anew_in_a_child(self) -> None:
         if self._process != os.getpid():
             self._writer.close()
             self._begin()
+
+    def append(self, events: tuple[Event, ...], durability: Durability) -> int:
+        """Returns the offset of the first."""
+        self._begin_anew_in_a_child()
         if durability == "batch":
             return self._shared(events)
         return self._append([events], durability)[0]
@@ -77,6 +80,7 @@ class Partition:
 
     def check(self) -> None:
         """Raises `LogError` where an append could not begin."""
+        self._begin_anew_in_a_child()
         with self._errors, self._writer.turn, self._writer:
             pass
 

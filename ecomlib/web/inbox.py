@@ -69,9 +69,7 @@ class Inbox:
     def release(self, key: str | None) -> None:
         """The end of what `claim` began. If it was not taken meanwhile, the key is free again."""
         if key is not None:
-            with self._changed:
-                self._in_hand.discard(_number(key))
-                self._changed.notify_all()
+            self._free(_number(key))
 
     def _remember(self, number: int, receipt: Receipt) -> None:
         assert receipt.position is not None, "the bus of a webhook has a log"
@@ -85,9 +83,12 @@ class Inbox:
         try:
             yield
         finally:
-            with self._changed:
-                self._in_hand.discard(number)
-                self._changed.notify_all()
+            self._free(number)
+
+    def _free(self, number: int) -> None:
+        with self._changed:
+            self._in_hand.discard(number)
+            self._changed.notify_all()
 
     def apply(self, event: Event, offset: int) -> None:
         """Fold one record of the log in."""
