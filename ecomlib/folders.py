@@ -28,9 +28,16 @@ def check_log(folder: Path) -> None:
         raise NotALog(f"{folder} says in {MARKER} {written!r:.40}: this ecomlib reads only {FORMAT.strip()}.")
 
 
+def no_log_yet(folder: Path) -> bool:
+    """Whether nothing is there, or no more than may come before a log's first topic: an append makes the rest."""
+    with disk_errors(folder):
+        if not folder.is_dir():
+            return not folder.exists()
+        return all(name.startswith(MARKER) or name in OURS for name in os.listdir(folder))
+
+
 def make_log(folder: Path) -> None:
-    there = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
-    if not all(path.name.startswith(MARKER) or path.name in OURS for path in there):
+    if not no_log_yet(folder):
         check_log(folder)  # what is something else is left alone
     make_folder(folder)
     if not (folder / MARKER).exists():  # comes first, and at once: another process may be making it too

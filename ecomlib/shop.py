@@ -14,6 +14,7 @@ from ecomlib.clock import OPENING, Clock, SimulatedClock, SystemClock
 from ecomlib.events import Event
 from ecomlib.factory import EventFactory
 from ecomlib.faults import Faults
+from ecomlib.folders import no_log_yet
 from ecomlib.ids import new_id, seeded_ids
 from ecomlib.locks import FileLocks
 from ecomlib.log import FileLog
@@ -94,7 +95,7 @@ class Shop:
         self.bus.subscribe_dead_letters(handler=tell, name="failure notices", retry=patient)
 
     def _past(self) -> Iterator[Event]:
-        if self.log is None or (isinstance(self.log, FileLog) and not self.log.folder.exists()):
+        if self.log is None or (isinstance(self.log, FileLog) and no_log_yet(self.log.folder)):
             return
         if TOPIC in self.log.topics():
             yield from (record.event for record in self.log.read(TOPIC))

@@ -119,6 +119,26 @@ def test_the_original_log_is_imported_once_and_its_bad_lines_are_named(door: Doo
     assert door("replay", "--log", tmp_path / "log", "--json").json["orders"] == 1
 
 
+@pytest.mark.parametrize("stands_there", [[], ["_groups"], ["log.json.half-written"]], ids=str)
+def test_a_folder_in_which_no_log_has_begun_becomes_one(stands_there: list[str], door: Door, tmp_path: Path) -> None:
+    (tmp_path / "events.log").write_text(LINE)
+    for log in ("of a demo", "of an import", "of a checkout"):
+        for name in ("", *stands_there):
+            (tmp_path / log / name).mkdir(parents=True, exist_ok=True)
+    assert same_as_the_story(door("demo", "--log", tmp_path / "of a demo", "--json").json)
+    assert door("import", "original", tmp_path / "events.log", "--log", tmp_path / "of an import", "--json").json
+    assert door("saga", "--log", tmp_path / "of a checkout", "--json").json
+    assert door("replay", "--log", tmp_path / "of a demo", "--json").json["events"] == 6
+
+
+def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays" / "beach.jpg").write_bytes(b"sun")
+    assert door("demo", "--log", tmp_path / "holidays").code == 2
+    assert "holidays is not an event log" in door.err
+    assert [path.name for path in (tmp_path / "holidays").iterdir()] == ["beach.jpg"]
+
+
 def test_the_settings_give_what_options_leave_out(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text(f"ECOMLIB_LOG={tmp_path / 'log'}\n")
     assert same_as_the_story(door("demo", "--json").json)

@@ -28,6 +28,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from ecomlib import live
+from ecomlib.errors import NotALog
 from ecomlib.events import Event
 from ecomlib.log import FileLog
 from ecomlib.ports import Record
@@ -62,7 +63,10 @@ def app_for(log: FileLog, feed: Feed) -> FastAPI:
 
     @app.get("/analytics")
     def totals() -> dict[str, int | str]:
-        return (replayed(log) if log.folder.exists() else Analytics()).totals()
+        try:
+            return replayed(log).totals()
+        except NotALog:  # not yet: the first event makes it, and its folder is there before its topic is
+            return Analytics().totals()
 
     return app
 

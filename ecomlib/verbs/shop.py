@@ -10,6 +10,7 @@ from pathlib import Path
 from ecomlib import doctor, traffic
 from ecomlib.clock import SimulatedClock
 from ecomlib.errors import BadInput
+from ecomlib.folders import no_log_yet
 from ecomlib.log import FileLog
 from ecomlib.olist import read_olist
 from ecomlib.original import read_original
@@ -83,7 +84,7 @@ def import_(options: argparse.Namespace, settings: Settings) -> Result:
     olist = options.source == "olist"
     imported = read_olist(options.path) if olist else read_original(options.path, zone=options.zone)
     with FileLog(folder) as log:
-        known = {r.event.id for r in log.read(TOPIC)} if folder.exists() and TOPIC in log.topics() else set()
+        known = {r.event.id for r in log.read(TOPIC)} if not no_log_yet(folder) and TOPIC in log.topics() else set()
         new = [event for event in imported.events if event.id not in known]
         kept = "What was appended stays, and the same import goes on from there."
         with progress("Appending", len(new), "events", stopped=kept) as appended:
