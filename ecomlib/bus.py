@@ -15,7 +15,7 @@ from ecomlib.events import Event
 from ecomlib.patterns import check_patterns
 from ecomlib.ports import Attempt, DeadLetter, Handler, Log, Receipt, Retry
 from ecomlib.scheduler import Scheduler
-from ecomlib.subscriptions import Registry, Subscription
+from ecomlib.subscriptions import Registry, Subscription, as_attempt
 
 
 class EventBus:
@@ -93,7 +93,7 @@ class EventBus:
             for receipt in taken:
                 receipt.position = next(positions, None)
                 self._history.append(receipt.event)
-                self._scheduler.add(self._registry.routes[receipt.event.type].subscriptions, receipt.event)
+                self._scheduler.add(self._registry.routes[receipt.event.type][0], receipt.event)
         return found
 
     def _wait_for_room(self, full: Subscription, deadline: float) -> None:
@@ -252,11 +252,11 @@ class EventBus:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        return tuple(map(Attempt._make, self._scheduler.attempts.copy()))
+        return tuple(map(as_attempt, self._scheduler.attempts.copy()))
 
     def latest(self, n: int) -> list[Attempt]:
         """The last of the attempts, the newest first, without an object for each that is kept."""
-        return [Attempt._make(attempt) for attempt in islice(reversed(self._scheduler.attempts.copy()), n)]
+        return [as_attempt(attempt) for attempt in islice(reversed(self._scheduler.attempts.copy()), n)]
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:

@@ -25,12 +25,11 @@ from ecomlib.clock import Clock
 from ecomlib.errors import Permanent, WrongPlace, named
 from ecomlib.events import Event
 from ecomlib.ports import DeadLetter, Outcome
-from ecomlib.subscriptions import Delivery, Item, Subscription
+from ecomlib.subscriptions import Delivery, Item, Recorded, Subscription, event_of
 from ecomlib.worker_threads import WorkerThreads
 
 LETTERS_KEPT = 10_000  # at least, however little else is kept
-
-Recorded = tuple[Event, str, int, Outcome, float, str | None]  # an `Attempt`, which takes five times as long to make
+ALL = 1_000_000_000  # deliveries
 
 
 class Scheduler:
@@ -130,9 +129,9 @@ class Scheduler:
             if self._idle:
                 self._work.notify()  # this thread will be busy: another must watch for the next retry
 
-    def _serve(self, most: float = inf, deadline: float = inf, *, in_worker: bool = False) -> int:
+    def _serve(self, most: int = ALL, deadline: float = inf, *, in_worker: bool = False) -> int:
         """One delivery to whoever is first in the ready list, until that is empty. Returns the attempts made."""
-        ready, recording, made = self._ready, self._recording, 0
+        ready, record, made = self._ready, self.attempts.append if self._recording else None, 0
         while ready and made < most:
             if (in_worker and self._workers.stopping) or (deadline < inf and time.monotonic() >= deadline):
                 break
@@ -147,10 +146,10 @@ class Scheduler:
             except IndexError:  # it was cancelled at this moment
                 self._let_go(s)
                 continue
-            if s in self._full:
+            if self._full and s in self._full:
                 with self.lock:
                     self._room.notify_all()
-            began = perf_counter() if recording else 0.0
+            began = perf_counter() if record else 0.0
             try:
                 s.handler(item)
             except BaseException as error:
@@ -160,10 +159,8 @@ class Scheduler:
                 self._fail(s, delivery, perf_counter() - began, error)
             else:
                 s.counts["handled"] += 1
-                if recording:
-                    took = perf_counter() - began
-                    event = item if isinstance(item, Event) else item.event
-                    self.attempts.append((event, s.name, number, "handled", took, None))
+                if record:
+                    record((item, s.name, number, "handled", perf_counter() - began, None))
             finally:
                 if s.queue and not s.held:
                     ready.append(s)  # no worker needs to be told: this one takes the next from the list at once
@@ -174,15 +171,14 @@ class Scheduler:
 
     def _fail(self, s: Subscription, delivery: Delivery, took: float, error: BaseException) -> None:
         item, number, before = delivery
-        event = item if isinstance(item, Event) else item.event
         reason = named(error)
         with self.lock:  # a cancelled subscription gets no retry: its dead letter says what was lost
             dead = isinstance(error, Permanent) or number - before >= s.retry.attempts or s.cancelled
             outcome: Outcome = "dead" if dead else "failed"
             s.counts[outcome] += 1
-            self.attempts.append((event, s.name, number, outcome, took, reason))
+            self.attempts.append((item, s.name, number, outcome, took, reason))
             if dead:
-                letter = DeadLetter(event, s.name, number, reason)
+                letter = DeadLetter(event_of(item), s.name, number, reason)
                 self.dead.append((letter, s, item))
                 if isinstance(item, Event):  # a handler of dead letters that fails must not feed itself
                     self.add(self.dead_letter_subscriptions, letter)
@@ -196,7 +192,7 @@ class Scheduler:
             if not s.cancelled:
                 s.queue.appendleft(delivery)
 
-    def run(self, most: float = inf, deadline: float = inf) -> int:
+    def run(self, most: int = ALL, deadline: float = inf) -> int:
         """Deliver in the calling thread, and wait for retries if they are all that is left. Returns the attempts."""
         self.refuse_inside_a_handler("Deliveries can't be run")
         if self.workers:

@@ -6,18 +6,28 @@ import inspect
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from ecomlib.errors import AlreadySubscribed, NotSubscribed
 from ecomlib.events import Event
 from ecomlib.pattern_index import PatternIndex, is_exact
 from ecomlib.patterns import check_pattern
-from ecomlib.ports import DeadLetter, Outcome, Retry
+from ecomlib.ports import Attempt, DeadLetter, Outcome, Retry
 
 ROUTES_KEPT = 1_000  # types whose subscriptions are remembered; a bus with endless types must not grow without end
 
 Item = Event | DeadLetter
 Delivery = tuple[Item, int, int]  # what, the number of its next attempt, and how many it had before it was redelivered
+Recorded = tuple[Item, str, int, Outcome, float, str | None]  # an `Attempt`, which is made when somebody looks
+
+
+def event_of(item: Item) -> Event:
+    return item if isinstance(item, Event) else item.event
+
+
+def as_attempt(recorded: Recorded) -> Attempt:
+    item, name, number, outcome, took, error = recorded
+    return Attempt(event_of(item), name, number, outcome, took, error)
 
 
 class Subscription:
@@ -55,11 +65,7 @@ class Subscription:
         self.cancel()
 
 
-class Route(NamedTuple):
-    """Who gets the events of a type, in the order in which they subscribed."""
-
-    subscriptions: tuple[Subscription, ...]
-    names: tuple[str, ...]
+Route = tuple[tuple[Subscription, ...], tuple[str, ...]]  # who gets a type's events, as they subscribed; their names
 
 
 class Routes(dict[str, Route]):
@@ -134,7 +140,7 @@ class Registry:
     def _route(self, type: str) -> Route:
         """Each subscription once, however many of its patterns match."""
         reached = sorted(set(self._index.match(type)), key=lambda s: s.number)
-        return Route(tuple(reached), tuple([s.name for s in reached]))
+        return tuple(reached), tuple([s.name for s in reached])
 
     def listing(self) -> dict[str, dict[str, list[str]]]:
         found: dict[str, dict[str, list[str]]] = {"exact": {}, "wildcard": {}}
