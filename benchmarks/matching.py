@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from time import process_time
+from typing import Any
 
 from benchmarks.measuring import Bench, Goal, Race, Run, Side, rate
 from ecomlib.ports import Retry
@@ -15,7 +16,7 @@ KNOWN = ["order.created"]
 NEW = [f"order.{number}" for number in range(2_000)]  # by the time the first comes again, a bus has forgotten it
 FLAT = Goal("ecomlib, 500", "ecomlib, 5", 0.8)
 
-Match = Callable[[str], object]
+Match = Callable[[str], Sequence[Any]]
 
 
 def races(bench: Bench) -> Iterator[Race]:

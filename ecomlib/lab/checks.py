@@ -27,7 +27,7 @@ COLOURS = {
     "wrong": "--jp-error-color1,#d32f2f",
     "blank": "--jp-ui-font-color2,#666",
 }
-SECONDS = 2.0  # an answer takes milliseconds; one that takes as long as that is taken to run for ever
+SECONDS = 5.0  # an answer takes milliseconds, and on a busy machine a second or two; longer, it is taken for endless
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Hint:
 def check(id: str, answer: Any) -> Verdict:
     """Try the answer on real parts. Whatever it does, it ends in a sentence, not in a traceback.
 
-    It runs in a thread of its own and is waited for, two seconds at most. Raises `ValueError` for an exercise that
+    It runs in a thread of its own and is waited for, five seconds at most. Raises `ValueError` for an exercise that
     does not exist.
     """
     exercise = _exercise(id)
