@@ -355,3 +355,45 @@ def test_a_change_is_synced_and_a_row_that_was_relayed_need_not_be(
         said.clear()
         store.relay(Takes(recorder))
         assert said == ["SELECT", "NORMAL", "BEGIN", "DELETE", "COMMIT", "SELECT"]
+
+
+# --- Ctrl+C between a transaction's beginning and its block's ---------------------------------------------------------
+
+
+def left_behind(store: Store) -> Any:
+    """As Ctrl+C leaves a transaction that has begun, and whose block has not: nobody ends it; a traceback keeps it."""
+    transaction = store.transaction()
+    transaction.__enter__().execute("INSERT INTO cups VALUES ('half a cup')")
+    return transaction
+
+
+def test_a_transaction_that_was_left_behind_is_undone_when_the_next_one_begins(store: Store) -> None:
+    transaction = left_behind(store)
+    store.once("k1", COFFEE, pour, operation="pour")
+    assert store.read("SELECT name FROM cups") == [("cup",)]
+    del transaction
+
+
+def test_when_it_is_forgotten_at_last_it_harms_no_other(store: Store) -> None:
+    transactions = [left_behind(store)]
+    with store.transaction() as connection:
+        pour(connection)
+        transactions.clear()
+    assert store.read("SELECT name FROM cups") == [("cup",)]
+
+
+def test_one_that_is_forgotten_before_the_next_begins_is_undone(store: Store) -> None:
+    transactions = [left_behind(store)]
+    transactions.clear()
+    assert cups(store) == 0
+
+
+def test_one_that_outlives_its_store_ends_in_silence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    with Store(path, SCHEMA) as store:
+        transactions = [left_behind(store)]
+    transactions.clear()
+    assert said == []
+    with Store(path, SCHEMA) as store:
+        assert cups(store) == 0

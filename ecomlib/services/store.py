@@ -47,6 +47,7 @@ class Store:
     def __init__(self, path: Path | str, schema: str, *, durability: Durability = "batch") -> None:
         self.path, self._durable = Path(path), durability != "system"
         self._one_at_a_time, self._relaying = threading.RLock(), threading.Lock()
+        self._begun: object = None  # the transaction that has begun, so that one that Ctrl+C left behind is known
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -118,18 +119,28 @@ class Store:
     def transaction(self, *, safe: bool = True) -> Iterator[sqlite3.Connection]:
         """The only writer, from here to the end of the block; an error in the block undoes all of it.
 
-        Unless it is `safe`, what it commits need not survive the death of the machine.
+        Unless it is `safe`, what it commits need not survive the death of the machine. Where Ctrl+C comes at the very
+        beginning or end of the block, it is undone, at the latest when the next one begins.
         """
+        mine = object()
         with self._one_at_a_time, database_errors(self.path):
+            if self._begun is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._begun = mine
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if safe and self._durable else 'NORMAL'}")
             try:
                 self._insist("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # SQLite itself has undone it where the disk was full
+                if (
+                    self._begun is mine and self._connection.in_transaction
+                ):  # where the disk is full, SQLite has undone it
                     self._connection.execute("ROLLBACK")
                 raise
+            finally:
+                if self._begun is mine:
+                    self._begun = None
 
     def _insist(self, sql: str) -> None:
         """Try it until it is our turn. SQLite itself looks ten times a second, and so may never find the moment between
@@ -151,6 +162,7 @@ class Store:
 
     def close(self) -> None:
         with self._one_at_a_time:
+            self._begun = None
             self._connection.close()
 
     def __enter__(self) -> Self:
