@@ -24,12 +24,14 @@ from time import perf_counter
 from ecomlib.clock import Clock
 from ecomlib.errors import Permanent, WrongPlace, named
 from ecomlib.events import Event
+from ecomlib.interrupts import PutOff
 from ecomlib.ports import DeadLetter, Outcome
 from ecomlib.subscriptions import Delivery, Item, Recorded, Subscription, event_of
 from ecomlib.worker_threads import WorkerThreads
 
 LETTERS_KEPT = 10_000  # at least, however little else is kept
 ALL = 1_000_000_000  # deliveries
+GLANCE = 0.1  # seconds until who waits for a retry looks whether to stop
 
 
 class Scheduler:
@@ -129,11 +131,12 @@ class Scheduler:
             if self._idle:
                 self._work.notify()  # this thread will be busy: another must watch for the next retry
 
-    def _serve(self, most: int = ALL, deadline: float = inf, *, in_worker: bool = False) -> int:
+    def _serve(self, until: PutOff | WorkerThreads, most: int = ALL, deadline: float = inf) -> int:
         """One delivery to whoever is first in the ready list, until that is empty. Returns the attempts made."""
+        in_worker = until is self._workers
         ready, record, made = self._ready, self.attempts.append if self._recording else None, 0
         while ready and made < most:
-            if (in_worker and self._workers.stopping) or (deadline < inf and time.monotonic() >= deadline):
+            if until.stopping or (deadline < inf and time.monotonic() >= deadline):
                 break
             if self._retries:
                 self._watch_retries()
@@ -197,17 +200,20 @@ class Scheduler:
         self.refuse_inside_a_handler("Deliveries can't be run")
         if self.workers:
             raise WrongPlace("The worker threads deliver already: call drain() to wait for them.")
-        self._here.handling = True
-        try:
-            made = self._serve(most, deadline)
-            while made < most and self._retries and time.monotonic() < deadline and self._rest(deadline):
-                made += self._serve(most - made, deadline)
-            return made
-        finally:
-            self._here.handling = False
-            if self._ready:  # it was not to deliver all: whoever waits for a retry may go on
-                with self.lock:
-                    self._work.notify()
+        with PutOff(Scheduler._serve.__code__) as until:
+            self._here.handling = True
+            try:
+                made = self._serve(until, most, deadline)
+                while made < most and self._retries and time.monotonic() < deadline and self._rest(deadline):
+                    if until.stopping:
+                        break
+                    made += self._serve(until, most - made, deadline)
+                return made
+            finally:
+                self._here.handling = False
+                if self._ready:  # it was not to deliver all: whoever waits for a retry may go on
+                    with self.lock:
+                        self._work.notify()
 
     @property
     def workers(self) -> int:
@@ -233,7 +239,7 @@ class Scheduler:
     def _work_on(self) -> None:
         self._here.handling = True  # for good: whatever runs here that could ask is a handler
         while not self._workers.stopping:
-            self._serve(in_worker=True)
+            self._serve(self._workers)
             self._rest(in_worker=True)
 
     def _rest(self, deadline: float = inf, *, in_worker: bool = False) -> bool:
@@ -244,8 +250,8 @@ class Scheduler:
                 return True
             if self._workers.stopping if in_worker else seconds == inf:
                 return False
-            if deadline < inf:
-                seconds = min(seconds, max(deadline - time.monotonic(), 0))
+            if not in_worker:
+                seconds = min(seconds, max(deadline - time.monotonic(), 0), GLANCE)
             self._idle += 1
             try:
                 self._work.wait(seconds if seconds < inf else None)

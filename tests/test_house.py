@@ -39,6 +39,7 @@ FLOORS: tuple[set[str], ...] = (
         "subscriptions",
         "scheduler",
         "worker_threads",
+        "interrupts",
         "bus",
         "files",
         "records",
