@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class PutOff:
-    """In the block, Ctrl+C stops at once what `loop` calls out of its own file; anywhere else it sets `stopping`.
+    """In the block, Ctrl+C stops at once what `loop` calls out of its own file; anywhere else it only sets `stopping`.
 
     The loop has to end soon then, and `KeyboardInterrupt` is raised where the block ends. Ctrl+C comes to the main
     thread only: in any other, and in a program that handles it in its own way, the block changes nothing.
@@ -39,8 +39,8 @@ class PutOff:
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         called = None
-        while frame is not None and frame.f_code is not self._loop:
+        while frame is not None and frame.f_code.co_filename != self._loop.co_filename:
             called, frame = frame, frame.f_back
-        if frame is not None and called is not None and called.f_code.co_filename != self._loop.co_filename:
+        if called is not None and frame is not None and frame.f_code is self._loop:
             raise KeyboardInterrupt
         self.stopping = True

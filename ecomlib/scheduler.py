@@ -30,7 +30,7 @@ from ecomlib.subscriptions import Delivery, Item, Recorded, Subscription, event_
 from ecomlib.worker_threads import WorkerThreads
 
 LETTERS_KEPT = 10_000  # at least, however little else is kept
-ALL = 1_000_000_000  # deliveries
+ALL = 1_000_000_000  # deliveries: numbers of the same kind compare faster than with infinity
 GLANCE = 0.1  # seconds until who waits for a retry looks whether to stop
 
 

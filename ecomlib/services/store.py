@@ -133,9 +133,7 @@ class Store:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                if (
-                    self._begun is mine and self._connection.in_transaction
-                ):  # where the disk is full, SQLite has undone it
+                if self._begun is mine and self._connection.in_transaction:  # a full disk makes SQLite undo it itself
                     self._connection.execute("ROLLBACK")
                 raise
             finally:
