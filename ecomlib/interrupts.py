@@ -14,8 +14,9 @@ from typing import Any, Self
 class PutOff:
     """In the block, Ctrl+C stops at once what `loop` calls out of its own file; anywhere else it only sets `stopping`.
 
-    The loop has to end soon then, and `KeyboardInterrupt` is raised where the block ends. Ctrl+C comes to the main
-    thread only: in any other, and in a program that handles it in its own way, the block changes nothing.
+    A function in C that `loop` calls itself has no frame to be told by, and is not stopped. The loop has to end soon
+    then, and `KeyboardInterrupt` is raised where the block ends. Ctrl+C comes to the main thread only: in any other,
+    and in a program that handles it in its own way, the block changes nothing.
     """
 
     def __init__(self, loop: CodeType) -> None:

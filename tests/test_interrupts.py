@@ -6,6 +6,7 @@ import dis
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -20,6 +21,7 @@ from ecomlib.bus import EventBus
 from ecomlib.clock import SimulatedClock
 from ecomlib.events import Event
 from ecomlib.interrupts import PutOff
+from ecomlib.ports import Retry
 
 EVENTS = [Event("order.created", {"order_id": n}) for n in range(3)]
 
@@ -135,7 +137,7 @@ def test_a_handler_is_stopped_at_once_and_gets_its_event_again() -> None:
 
 
 def test_who_waits_for_a_retry_is_stopped_soon() -> None:
-    bus = EventBus()
+    bus = EventBus(retry=Retry(pause=60, longest=60))
 
     def handler(event: Event) -> None:
         threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
@@ -143,8 +145,11 @@ def test_who_waits_for_a_retry_is_stopped_soon() -> None:
 
     bus.subscribe("#", handler=handler)
     bus.publish(EVENTS[0])
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         bus.run_until_idle()
+    assert time.monotonic() - began < 30
+    assert len(bus.attempts) == 1
 
 
 class PressedInTheMiddle(SimulatedClock):

@@ -397,3 +397,15 @@ def test_one_that_outlives_its_store_ends_in_silence(path: Path, monkeypatch: py
     assert said == []
     with Store(path, SCHEMA) as store:
         assert cups(store) == 0
+
+
+def test_a_transaction_in_another_one_is_no_success_for_the_outer(store: Store) -> None:
+    def nest() -> None:
+        with store.transaction() as outer:
+            pour(outer)
+            with store.transaction():
+                pass
+
+    with pytest.raises(StoreError, match="no transaction"):
+        nest()
+    assert cups(store) == 0

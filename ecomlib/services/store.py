@@ -120,7 +120,8 @@ class Store:
         """The only writer, from here to the end of the block; an error in the block undoes all of it.
 
         Unless it is `safe`, what it commits need not survive the death of the machine. Where Ctrl+C comes at the very
-        beginning or end of the block, it is undone, at the latest when the next one begins.
+        beginning or end of the block, it is undone, at the latest when the next one begins. So blocks don't nest: an
+        inner one would undo the outer, which then raises `StoreError` at its end.
         """
         mine = object()
         with self._one_at_a_time, database_errors(self.path):
